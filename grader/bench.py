@@ -1,0 +1,178 @@
+"""Bench: what the checks of one lab work with: backends, provider, and services started as they need them."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from grader import patience
+from grader.api import Api, Pool
+from grader.expect import Broken
+from grader.service import START_LIMIT, Service, StartFailedError, base_environment, listen
+from grader.settings import Settings
+from grader.submission import Submission
+
+if TYPE_CHECKING:
+    from grader.provider import Provider
+    from grader.stack import PostgresDatabase, SqliteDatabase, Stack
+    from grader.supervisor import Process, Supervisor
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a process ended that was expected to refuse its settings."""
+
+    code: int
+    lines: list[str]
+
+
+class Bench:
+    """Starts services with settings of their own, each with its own Redis and SQL database, and ends them."""
+
+    def __init__(
+        self,
+        submission: Submission,
+        *,
+        learners: Supervisor,
+        stack: Stack,
+        provider: Provider,
+        directory: Path,
+        seed: str,
+    ) -> None:
+        self.submission = submission
+        self.learners = learners
+        self.stack = stack
+        self.provider = provider
+        self.directory = directory
+        self.rng = random.Random(seed)
+        self._count = 0
+        self._started: list[Service] = []
+        self._processes: list[Process] = []
+
+    def start(self, *, users: int = 0, database: str = "sqlite", **changes: str | None) -> Api:
+        """Start a service with other settings; ``None`` leaves a variable out. Raises ``Broken`` when it will not."""
+        return self.replicas(1, users=users, database=database, **changes)[0]
+
+    def replicas(self, count: int, *, users: int = 0, database: str = "sqlite", **changes: str | None) -> list[Api]:
+        """Start several replicas that share settings, Redis and database."""
+        try:
+            return self.launch(count, users=users, database=database, **changes)
+        except StartFailedError as failed:
+            given = ", ".join(f"{name}={value}" for name, value in changes.items()) or "the settings of the contract"
+            where = f" ({failed.problem.place})" if failed.problem.place else ""
+            detail = failed.problem.detail or failed.problem.cause
+            raise Broken(f"With {given} the service does not start: {detail}{where}") from None
+
+    def launch(self, count: int, *, users: int = 0, database: str = "sqlite", **changes: str | None) -> list[Api]:
+        """Start replicas. Raises ``StartFailedError``."""
+        settings, sql = self._settings(users, database, changes)
+        pool = Pool.of(settings)
+        found = []
+        for replica in range(count):
+            service = self._serve(settings, f"service-{self._count}.{replica}")
+            client = self.stack.redis.client(self._count)
+            found.append(Api(service, settings, pool, redis=client, database=sql))
+        return found
+
+    def another(self, api: Api, **changes: str) -> Api:
+        """Start one more replica beside a running one, or after it has ended, perhaps with a changed setting."""
+        settings = Settings({**api.settings.env, **changes}, api.settings.keys, api.settings.users)
+        self._count += 1
+        service = self._serve(settings, f"service-{self._count}")
+        return Api(service, settings, api.pool, redis=api.redis, database=api.database)
+
+    def worker(self, api: Api) -> Process:
+        """Start the background worker that belongs to a service (contract: lab 9)."""
+        self._count += 1
+        process = self.learners.spawn(
+            self.submission.worker,
+            env=self._environment(api.settings),
+            cwd=self.submission.root,
+            log=self.directory / f"worker-{self._count}.log",
+        )
+        patience.WATCHED.add(process.pid)
+        self._processes.append(process)
+        return process
+
+    def refuses(self, **changes: str | None) -> Exit:
+        """Start a service that must refuse its settings, and return how it ended. Raises ``Broken`` if it runs on."""
+        settings, _ = self._settings(0, "sqlite", changes)
+        log_path = self.directory / f"refused-{self._count}.log"
+        listener = listen()
+        process = self.learners.serve(
+            self.submission.app,
+            factory=self.submission.factory,
+            env=self._environment(settings),
+            cwd=self.submission.root,
+            listener=listener,
+            log=log_path,
+        )
+        service = Service(process, listener.getsockname()[:2], log_path, "refused")
+        listener.close()
+        watch = patience.Stopwatch()
+        code = process.wait(START_LIMIT + patience.GRACE)
+        while code is None:
+            watch.stop()
+            if watch.elapsed - watch.starved > START_LIMIT + patience.GRACE:
+                service.stop(grace=0.5)
+                named = ", ".join(changes)
+                raise Broken(f"The service keeps running with {named} absent or wrong; it must end with an error.")
+            code = process.wait(0.5)
+        service.stop(grace=0.5)
+        return Exit(code, service.lines())
+
+    def end(self) -> None:
+        """End every service that was started here."""
+        for service in self._started:
+            service.stop(grace=1.0)
+        for process in self._processes:
+            process.stop(1.0)
+        self._started.clear()
+        self._processes.clear()
+
+    def mark(self) -> int:
+        """Remember which services run, so that ``end_since`` ends those started later."""
+        return len(self._started)
+
+    def end_since(self, mark: int) -> None:
+        """End the services and workers that were started since a mark."""
+        for process in self._processes:
+            process.stop(0.3)
+        self._processes.clear()
+        for service in self._started[mark:]:
+            service.stop(grace=0.3)
+        del self._started[mark:]
+
+    def _serve(self, settings: Settings, name: str) -> Service:
+        service = Service.start(
+            self.submission,
+            self._environment(settings),
+            supervisor=self.learners,
+            log_path=self.directory / f"{name}.log",
+            name=name,
+        )
+        self._started.append(service)
+        return service
+
+    def _settings(
+        self,
+        users: int,
+        database: str,
+        changes: dict[str, str | None],
+    ) -> tuple[Settings, SqliteDatabase | PostgresDatabase]:
+        self._count += 1
+        sql = self.stack.postgres() if database == "postgres" else self.stack.sqlite(f"service{self._count}")
+        given: dict[str, str | None] = {
+            "REDIS_URL": self.stack.redis.url_of(self._count),
+            "DATABASE_URL": sql.url,
+            "OPENAI_BASE_URL": self.provider.base_url,
+            "OPENAI_API_KEY": self.provider.api_key,
+        }
+        return Settings.draw(users=users, changes=given | changes, rng=self.rng), sql
+
+    def _environment(self, settings: Settings) -> dict[str, str]:
+        home = self.directory / "home"
+        home.mkdir(exist_ok=True)
+        return base_environment(home) | dict(settings.env)

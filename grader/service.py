@@ -1,0 +1,175 @@
+"""Service: the learner's process on a socket that the grader bound, its output, its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from grader import patience, startup, wire
+from grader.report import StartProblem
+from grader.submission import Submission
+
+if TYPE_CHECKING:
+    from grader.supervisor import Process, Supervisor
+
+START_LIMIT = 10.0
+"""Seconds within which the contract wants the first answer; a busy machine is given more."""
+
+PRELOAD = (
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.uvloop",
+    "uvicorn.protocols.http.httptools_impl",
+    "fastapi",
+    "fastapi.responses",
+    "pydantic_settings",
+    "multipart",
+    "langchain_openai",
+    "langchain_core.prompts",
+    "redis.asyncio",
+    "sqlalchemy.ext.asyncio",
+    "aiosqlite",
+    "sqlalchemy.dialects.sqlite.aiosqlite",
+    "structlog",
+    "prometheus_client",
+    "jwt",
+    "pwdlib.hashers.argon2",
+)
+"""Imports that services share; paid for once a run, then every start is a fork."""
+
+
+class StartFailedError(Exception):
+    """The service did not come up; ``problem`` explains it."""
+
+    def __init__(self, problem: StartProblem) -> None:
+        super().__init__(problem.cause)
+        self.problem = problem
+
+
+def listen() -> socket.socket:
+    """Bind a listening socket on a free port of the loopback interface.
+
+    IPPROTO_TCP is named since asyncio sets TCP_NODELAY only on sockets that name it; without, answers wait 40 ms.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(2048)
+    return listener
+
+
+def base_environment(home: Path) -> dict[str, str]:
+    """The environment of every learner's process apart from the contract's variables."""
+    return {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"]),
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "FORWARDED_ALLOW_IPS": "",
+    }
+
+
+class Service:
+    """One replica of the learner's service."""
+
+    def __init__(self, process: Process, address: wire.Address, log_path: Path, name: str) -> None:
+        self.process = process
+        self.address = address
+        self.log_path = log_path
+        self.name = name
+        patience.WATCHED.add(process.pid)
+
+    @classmethod
+    def start(
+        cls,
+        submission: Submission,
+        env: Mapping[str, str],
+        *,
+        supervisor: Supervisor,
+        log_path: Path,
+        name: str = "service",
+    ) -> Service:
+        """Start a replica and wait for its first answer. Raises ``StartFailedError``."""
+        listener = listen()
+        address: wire.Address = listener.getsockname()[:2]
+        process = supervisor.serve(
+            submission.app,
+            factory=submission.factory,
+            env=env,
+            cwd=submission.root,
+            listener=listener,
+            log=log_path,
+        )
+        listener.close()
+        service = cls(process, address, log_path, name)
+        service._await_first_answer(submission)
+        return service
+
+    def _await_first_answer(self, submission: Submission) -> None:
+        watch = patience.Stopwatch()
+        request = wire.Request("GET", "/health", ((b"Host", b"localhost"),))
+        talk = wire.Talk(self.address, request, time.monotonic() + 10 * START_LIMIT)
+        talk.open()
+        while not talk.wait(until=time.monotonic() + 0.05):
+            code = self.process.poll()
+            if code is not None:
+                problem = startup.explain(self.lines(), code, submission.root, submission.app)
+                break
+            watch.stop()
+            if watch.elapsed - watch.starved > START_LIMIT + 2 * patience.GRACE:
+                problem = startup.explain_hang(self.lines(), self.process.pid, submission.root, watch.elapsed)
+                break
+        else:
+            if talk.status is not None:
+                return
+            self.process.wait(0.5)
+            code = self.process.poll()
+            if code is None:
+                said = f"The service {talk.error} when it was asked for /health."
+                problem = StartProblem(cause=said, log=tuple(self.lines()[-startup.TAIL :]))
+            else:
+                problem = startup.explain(self.lines(), code, submission.root, submission.app)
+        talk.close()
+        self.stop(grace=0.5)
+        raise StartFailedError(problem)
+
+    @property
+    def url(self) -> str:
+        """The base URL, without a slash at the end."""
+        return f"http://{self.address[0]}:{self.address[1]}"
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process still runs."""
+        return self.process.poll() is None
+
+    def lines(self) -> list[str]:
+        """What the service has written, line by line; the oldest may be gone after a flood."""
+        try:
+            return self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return []
+
+    def wait_for_line(self, wanted: Callable[[str], bool], within: float = 5.0) -> str | None:
+        """Return the first line that is wanted; log lines may come after the answer that they describe."""
+        until = time.monotonic() + within
+        while True:
+            found = next((line for line in self.lines() if wanted(line)), None)
+            if found is not None or time.monotonic() >= until:
+                return found
+            time.sleep(0.02)
+
+    def terminate(self) -> None:
+        """Ask the service to end, as a deployment does (SIGTERM)."""
+        self.process.signal(signal.SIGTERM)
+
+    def stop(self, grace: float = 3.0) -> int:
+        """End the service and everything it started; return the exit code."""
+        patience.WATCHED.discard(self.process.pid)
+        return self.process.stop(grace)
