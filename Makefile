@@ -1,0 +1,70 @@
+# `make grade` does it all: the first call makes .venv, every call grades. `make help` lists the rest.
+
+SERVICE ?= labs/service
+LABS    ?=
+ARGS    ?=
+PYTHON  ?=
+
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+.DEFAULT_GOAL := help
+.SUFFIXES:
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
+
+bin := .venv/bin
+# Named after all that .venv is made from, so that a change, and nothing else, leads to a new set-up.
+ready := .venv/.ready-$(shell { pwd -P; echo "$(PYTHON)"; cat pyproject.toml requirements.lock; } 2>/dev/null | cksum | cut -d ' ' -f 1)
+
+$(ready):
+	@for python in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.14 python3.11 python); do \
+		"$$python" -c 'import sys; sys.exit(not (3, 11 + (sys.platform == "darwin")) <= sys.version_info[:2] < (3, 15))' 2>/dev/null \
+		&& exec "$$python" -P grader/bootstrap.py $(notdir $@) $(if $(PYTHON),"$(PYTHON)"); \
+	done; \
+	echo '$(if $(PYTHON),$(PYTHON) is not,Nothing on the PATH is) a Python 3.11 to 3.14 (on macOS 3.12 to 3.14).' \
+		'Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12' >&2; exit 1
+
+##@ Learn
+grade: $(ready)  ## Grade your service: make grade LABS="3 4" SERVICE=labs/service ARGS=--hint
+	@$(bin)/grade $(LABS) --service "$(SERVICE)" $(ARGS)
+
+lab: $(ready)  ## Open JupyterLab
+	@$(bin)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
+
+serve: $(ready)  ## Run your service on http://127.0.0.1:8000, with a Redis and a model of its own
+	@$(bin)/course serve $(ARGS)
+
+doctor: $(ready)  ## Show each part that grading needs, and what is missing
+	@$(bin)/grade doctor
+
+setup: $(ready)  ## Make .venv; PYTHON=python3.12 picks the version
+
+##@ Work on the workbook
+test: $(ready)  ## Run the tests: make test ARGS="tests/test_expect.py -k header"
+	@$(bin)/python -m pytest $(ARGS)
+
+lint: $(ready)  ## Check style, form and spelling
+	@$(bin)/ruff check
+	@$(bin)/ruff format --check
+	@$(bin)/codespell
+
+types: $(ready)  ## Check types
+	@$(bin)/mypy
+
+format: $(ready)  ## Mend what ruff can mend
+	@$(bin)/ruff check --fix
+	@$(bin)/ruff format
+
+lock: $(ready)  ## Re-make requirements.lock from pyproject.toml; ARGS=--upgrade takes newer versions
+	@$(bin)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--group dev $(ARGS) pyproject.toml --output-file requirements.lock
+
+clean:  ## Remove caches and build leftovers, never your work
+	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
+
+clean-all: clean  ## The same, and .venv
+	@rm -rf .venv
+
+help:
+	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+.PHONY: grade lab serve doctor setup test lint types format lock clean clean-all help
