@@ -132,6 +132,10 @@ class Bench:
         self._started.clear()
         self._processes.clear()
 
+    def recent(self, names: set[str]) -> list[Service]:
+        """Return the running services of those names."""
+        return [service for service in self._started if service.name in names]
+
     def mark(self) -> int:
         """Remember which services run, so that ``end_since`` ends those started later."""
         return len(self._started)

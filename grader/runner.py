@@ -1,0 +1,248 @@
+"""The story of a run: set up the backends, start the learner's service, let every lab's checks at it, report."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from grader.course import Chapter, Course
+from grader.report import CheckResult, LabResult, Outcome, Progress, Report, StartProblem
+from grader.submission import Submission
+
+if TYPE_CHECKING:
+    from grader.chart import Chart
+    from grader.worker import Assignment
+
+PATIENCE_WITH_A_SILENT_LAB = 300.0
+"""Seconds without news after which a lab's worker is given up."""
+
+
+@dataclass
+class _Labwork:
+    """One lab under way in a worker process."""
+
+    chapter: Chapter
+    process: multiprocessing.process.BaseProcess
+    news: multiprocessing.connection.Connection
+    results: list[CheckResult] = field(default_factory=list)
+    current: tuple[str, str] = ("", "")
+    started: float = field(default_factory=time.monotonic)
+    heard: float = field(default_factory=time.monotonic)
+
+
+class Run:
+    """One run from set-up to report."""
+
+    def __init__(self, submission: Submission, seed: int, jobs: int, progress: Progress) -> None:
+        self.submission = submission
+        self.seed = seed
+        self.jobs = jobs
+        self.progress = progress
+        self.phases: dict[str, float] = {}
+        self.results: dict[int, list[CheckResult]] = {}
+        self.seconds: dict[int, float] = {}
+        self.charts: list[Chart] = []
+        self.bill: dict[str, float] = {}
+        self.notes: list[str] = []
+        self.problem: StartProblem | None = None
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Measure a part of the run."""
+        self.progress.phase(name)
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.phases[name] = round(self.phases.get(name, 0.0) + time.monotonic() - started, 3)
+
+    def execute(self, chapters: Sequence[Chapter], *, load: bool) -> None:
+        """Do everything; what was found is in the attributes."""
+        directory = Path(tempfile.mkdtemp(prefix="grade-"))
+        try:
+            self._execute(directory, chapters, load=load)
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _execute(self, directory: Path, chapters: Sequence[Chapter], *, load: bool) -> None:
+        from grader.worker import assignments, start_workshop  # noqa: PLC0415  # imports the field's heavy libraries
+
+        with contextlib.ExitStack() as ending:
+            with self.phase("set-up"):
+                copy = self.submission.copy_to(directory / "submission")
+                workshop = ending.enter_context(start_workshop(directory, self.seed))
+            with self.phase("start"):
+                self.problem = workshop.try_start(copy)
+            if self.problem is not None:
+                return
+            with self.phase("checks"):
+                self._all_labs(assignments(workshop, copy, chapters, load=False), chapters, self.jobs)
+            heavy = [chapter for chapter in chapters if any(check.load for check in chapter.checks)]
+            if load and heavy:
+                with self.phase("load"):
+                    self._all_labs(assignments(workshop, copy, heavy, load=True), heavy, jobs=1)
+            elif heavy:
+                self._waive_load(heavy)
+            ending.enter_context(self.phase("tear-down"))
+
+    def _waive_load(self, chapters: Sequence[Chapter]) -> None:
+        for chapter in chapters:
+            for check in (one for one in chapter.checks if one.load):
+                skipped = CheckResult(
+                    lab=chapter.number,
+                    name=check.name,
+                    promise=check.promise,
+                    outcome=Outcome.SKIPPED,
+                    points=0,
+                    max_points=check.points,
+                    message="Load checks were switched off with --no-load.",
+                    hints=check.hints,
+                    waived=True,
+                )
+                self._keep(skipped)
+
+    def _all_labs(self, assignments: Sequence[Assignment], chapters: Sequence[Chapter], jobs: int) -> None:
+        from grader.worker import context, perform  # noqa: PLC0415  # as above
+
+        waiting = list(zip(assignments, chapters, strict=True))
+        waiting.sort(key=lambda pair: -len(pair[1].checks))
+        working: list[_Labwork] = []
+        try:
+            while waiting or working:
+                while waiting and len(working) < jobs:
+                    assignment, chapter = waiting.pop(0)
+                    count = sum(check.load is assignment.load for check in chapter.checks)
+                    self.progress.lab_started(chapter.number, chapter.slug, chapter.title, count)
+                    ours, theirs = context.Pipe(duplex=False)
+                    process = context.Process(target=perform, args=(assignment, theirs), daemon=True)
+                    process.start()
+                    theirs.close()
+                    working.append(_Labwork(chapter, process, ours))
+                working = self._listen(working)
+        finally:
+            for labwork in working:
+                labwork.process.terminate()
+
+    def _listen(self, working: list[_Labwork]) -> list[_Labwork]:
+        """Take in news of the labs under way; return those that go on."""
+        ready = multiprocessing.connection.wait([labwork.news for labwork in working], timeout=1.0)
+        going_on = []
+        for labwork in working:
+            done = self._hear(labwork) if labwork.news in ready else self._given_up(labwork)
+            if done:
+                labwork.process.join(10)
+                number = labwork.chapter.number
+                self.seconds[number] = self.seconds.get(number, 0.0) + time.monotonic() - labwork.started
+            else:
+                going_on.append(labwork)
+        return going_on
+
+    def _hear(self, labwork: _Labwork) -> bool:
+        labwork.heard = time.monotonic()
+        try:
+            kind, value = labwork.news.recv()
+        except (EOFError, OSError):
+            self._fill_in(labwork, "The lab's checks ended unexpectedly.")
+            return True
+        self._take(labwork, kind, value)
+        return bool(kind == "done")
+
+    def _take(self, labwork: _Labwork, kind: str, value: Any) -> None:  # noqa: ANN401  # each kind has its own
+        match kind:
+            case "check_started":
+                labwork.current = value
+                self.progress.check_started(labwork.chapter.number, *value)
+            case "check_finished":
+                labwork.results.append(value)
+                self._keep(value)
+            case "chart":
+                self.charts.append(value)
+            case "bill":
+                for name, amount in value.items():
+                    self.bill[name] = round(self.bill.get(name, 0) + amount, 6)
+            case "note":
+                self.notes.append(value)
+            case "problem":
+                self._fill_in(labwork, value)
+
+    def _given_up(self, labwork: _Labwork) -> bool:
+        if time.monotonic() - labwork.heard < PATIENCE_WITH_A_SILENT_LAB:
+            return False
+        labwork.process.terminate()
+        self._fill_in(labwork, f"The check {labwork.current[0]!r} did not end.")
+        return True
+
+    def _fill_in(self, labwork: _Labwork, why: str) -> None:
+        """Give every check without a result an error; none is ever lost."""
+        known = {result.name for result in labwork.results}
+        load = any(check.load for check in labwork.chapter.checks if check.name in known)
+        for check in labwork.chapter.checks:
+            if check.name not in known and check.load is load:
+                error = CheckResult(
+                    lab=labwork.chapter.number,
+                    name=check.name,
+                    promise=check.promise,
+                    outcome=Outcome.ERROR,
+                    points=0,
+                    max_points=check.points,
+                    message=why,
+                    hints=check.hints,
+                )
+                labwork.results.append(error)
+                self._keep(error)
+
+    def _keep(self, result: CheckResult) -> None:
+        self.results.setdefault(result.lab, []).append(result)
+        self.progress.check_finished(result)
+
+
+def _lab_result(chapter: Chapter, results: Sequence[CheckResult], seconds: float) -> LabResult:
+    order = {check.name: place for place, check in enumerate(chapter.checks)}
+    ordered = tuple(sorted(results, key=lambda result: order[result.name]))
+    return LabResult(chapter.number, chapter.slug, chapter.title, ordered, round(seconds, 3))
+
+
+def default_jobs() -> int:
+    """Labs that are checked at once: checks wait more than they work."""
+    return max(3, 2 * (os.cpu_count() or 1))
+
+
+def grade(
+    submission: Path,
+    labs: Sequence[int],
+    *,
+    seed: int,
+    load: bool,
+    jobs: int,
+    progress: Progress,
+) -> Report:
+    """Grade a folder. Raises ``BadSubmissionError`` when it is none, ``KeyError`` for a lab that is not built."""
+    started, began = datetime.now(UTC), time.monotonic()
+    chapters = [Course().lab(number) for number in labs]
+    run = Run(Submission.at(submission), seed, jobs or default_jobs(), progress)
+    run.execute(chapters, load=load)
+    found = [_lab_result(one, run.results.get(one.number, []), run.seconds.get(one.number, 0.0)) for one in chapters]
+    report = Report(
+        labs=() if run.problem else tuple(found),
+        seed=seed,
+        seconds=round(time.monotonic() - began, 3),
+        problem=run.problem,
+        bill=run.bill or None,
+        notes=tuple(run.notes),
+        phases=run.phases,
+        charts=tuple(run.charts),
+        submission=str(submission),
+        started_at=started,
+    )
+    progress.finished(report)
+    return report
