@@ -36,6 +36,7 @@ doctor: $(ready)  ## Show each part that grading needs, and what is missing
 	@$(bin)/grade doctor
 
 setup: $(ready)  ## Make .venv; PYTHON=python3.12 picks the version
+	@echo ".venv is ready: $$($(bin)/python --version)"
 
 ##@ Work on the workbook
 test: $(ready)  ## Run the tests: make test ARGS="tests/test_expect.py -k header"

@@ -39,6 +39,12 @@ class Trouble(Exception):  # noqa: N818 - what a reader is told, not a fault of 
     """Set-up cannot go on; the message says what the reader can do."""
 
 
+def say(text: str, end: str = "\n") -> None:
+    """Tell the reader, on stderr, since stdout may be the report that somebody asked for."""
+    erase = "\033[K" if sys.stderr.isatty() else ""
+    print(f"{text}{erase}", end=end, file=sys.stderr, flush=True)
+
+
 def environment() -> dict[str, str]:
     """Return the caller's environment for the installers."""
     kept = {name: value for name, value in os.environ.items() if name not in MISLEADING}
@@ -110,8 +116,11 @@ class Venv:
 
     def open(self, wanted: str | None) -> None:
         """Have a folder that can be installed into, made anew where the old one is not sound."""
-        if not self.is_sound(wanted):
+        if self.is_sound(wanted):
+            say("Bringing .venv up to date")
+        else:
             base = base_of(sys.executable) or sys.executable
+            say(f"Setting up .venv with Python {sys.version.split()[0]} (only now; half a minute on a good line)")
             if output(base, "-m", "venv", "--clear", "--without-pip", "--prompt", "workbook", self.folder) is None:
                 raise Trouble(f"`{base} -m venv {self.folder}` failed: run it by hand to see why.")
         self.unfinished.touch()
@@ -170,7 +179,7 @@ def run(command: Sequence[str], what: str) -> bool:
                 return process.wait(timeout=1) == 0
             except subprocess.TimeoutExpired:
                 if sys.stderr.isatty():
-                    print(f"\r  {what} … {time.monotonic() - started:.0f} s ", end="", file=sys.stderr, flush=True)
+                    say(f"{what} … {time.monotonic() - started:.0f} s", end="\r")
 
 
 def install(venv: Venv) -> None:
@@ -187,7 +196,7 @@ def install(venv: Venv) -> None:
         what = f"installing {count} packages with {name}"
         if run([*command, *lock], what) and run([*command, *itself], what):
             return
-        print(f"\n  {what}: failed, see above", file=sys.stderr)
+        say(f"{what} failed, see above")
     raise Trouble("The packages could not be installed. Is the network there, and room on the disk? Then run it again.")
 
 
@@ -203,16 +212,14 @@ def main(stamp: str, wanted: str | None = None) -> int:
         if venv.is_ready():
             return 0
         started = time.monotonic()
-        version = ".".join(map(str, sys.version_info[:3]))
-        print(f"Setting up .venv with Python {version} (only now; half a minute on a good line)", file=sys.stderr)
         try:
             venv.open(wanted)
             install(venv)
         except (Trouble, KeyboardInterrupt) as trouble:
-            print(f"\n{trouble or 'Interrupted: the next call starts over.'}", file=sys.stderr)
+            say(str(trouble) or "Interrupted: the next call starts over.")
             return 1
         venv.close()
-        print(f"\rReady after {time.monotonic() - started:.0f} s.{' ' * 40}", file=sys.stderr)
+        say(f"Ready after {time.monotonic() - started:.0f} s")
     return 0
 
 
