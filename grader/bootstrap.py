@@ -188,7 +188,7 @@ def install(venv: Venv) -> None:
     if uv is None and pip is None:
         raise Trouble(NO_PIP.format(python=base_of(sys.executable)))
     count = len(re.findall(r"^[a-z0-9].*==", venv.lock.read_text(), re.MULTILINE))
-    lock = ["--require-hashes", "-r", str(venv.lock)]
+    lock = ["--no-deps", "--require-hashes", "-r", str(venv.lock)]  # the lock is complete
     itself = ["--no-deps", "--no-build-isolation", "-e", str(venv.root)]
     installers = [("uv", cached(uv))] if uv else []
     installers += [("pip, which takes minutes", pip)] if pip else []
