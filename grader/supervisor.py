@@ -1,0 +1,198 @@
+"""Supervisor: starts the processes of a run, and proves them gone.
+
+A small helper program (`grader.launcher`) owns them. It lives in a session of its own, adopts daemons, and notices when
+the grader has ended in whatever way; then everything it started ends too. Two kinds are of use: a bare one for servers,
+and one that imports what services share, so that each service is a fork of warm imports.
+
+Forks of the grader may go on to use its supervisors: what a fork starts ends with that fork.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import weakref
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from grader import tree
+from grader.launcher import KEEPER_LIMIT
+from grader.process import Process, SupervisorError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["Limits", "Process", "Supervisor", "SupervisorError"]
+
+_ROOT = Path(__file__).resolve().parents[1]
+_BOOT = f"import sys; sys.path.append({str(_ROOT)!r}); from grader.launcher import main; main()"
+
+_END_LIMIT = KEEPER_LIMIT + 2.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one process may take (setrlimit(2)); ``None`` leaves it as it is.
+
+    ``processes`` counts those beyond what the user runs now, and the system does not apply it to root.
+    """
+
+    memory_bytes: int | None = None
+    cpu_seconds: int | None = None
+    file_bytes: int | None = None
+    open_files: int | None = None
+    processes: int | None = None
+
+    def chosen(self) -> dict[str, int]:
+        """Return those that are set."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def _helper_environment() -> dict[str, str]:
+    """Only what imports need: forks show it as theirs in /proc, and one thread for BLAS keeps forks safe."""
+    kept = {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
+    threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return {**kept, **threads, "LANG": "C.UTF-8", "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES"}
+
+
+class Supervisor:
+    """Owns processes; a context manager, safe to use from threads and forks."""
+
+    def __init__(self, *, preload: Sequence[str] = (), scratch: Path | None = None) -> None:
+        """Start the helper, which imports ``preload`` in the background and removes ``scratch`` at the end."""
+        self._owner = os.getpid()
+        self._started: list[Process] = []
+        self._lifeline, lifeline = socket.socketpair()
+        self._requests, requests = socket.socketpair()
+        self._last_words = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the helper
+        with lifeline, requests:
+            numbers = (lifeline.fileno(), requests.fileno())
+            self._helper = subprocess.Popen(
+                [sys.executable, "-s", "-P", "-c", _BOOT, *map(str, numbers), str(scratch or ""), *preload],
+                pass_fds=numbers,
+                env=_helper_environment(),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._last_words,
+                start_new_session=True,
+            )
+        _alive.add(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int:
+        """The helper's process id."""
+        return self._helper.pid
+
+    def spawn(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        log: Path,
+        fds: Sequence[int] = (),
+        limits: Limits | None = None,
+        user: str | None = None,
+    ) -> Process:
+        """Start a program; ``fds`` keep their numbers there. Raises the ``OSError`` that prevented it."""
+        return self._start({"argv": list(argv), "user": user}, env=env, cwd=cwd, log=log, fds=fds, limits=limits)
+
+    def serve(
+        self,
+        app: str,
+        *,
+        factory: bool,
+        env: Mapping[str, str],
+        cwd: Path,
+        listener: socket.socket,
+        log: Path,
+        limits: Limits | None = None,
+    ) -> Process:
+        """Do what ``uvicorn APP`` does in the folder ``cwd``, on a listening socket; waits for the imports."""
+        return self._start(
+            {"app": app, "factory": factory}, env=env, cwd=cwd, log=log, fds=(listener.fileno(),), limits=limits
+        )
+
+    def _start(
+        self,
+        order: dict[str, object],
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        log: Path,
+        fds: Sequence[int],
+        limits: Limits | None,
+    ) -> Process:
+        order |= {"env": dict(env), "cwd": str(cwd), "log": str(log), "fds": list(fds)}
+        order |= {"limits": limits.chosen() if limits else {}}
+        channel, keeper_end = socket.socketpair()
+        process = Process(channel, log)
+        with keeper_end, contextlib.suppress(OSError):  # a helper that has ended is noticed below
+            socket.send_fds(self._requests, [b"+"], [keeper_end.fileno()])
+        try:
+            process.start(order, fds)
+        except SupervisorError as error:
+            raise SupervisorError(f"{error}: {self._read_last_words()}") from None
+        self._started = [*(other for other in self._started if other.poll() is None), process]
+        return process
+
+    def _read_last_words(self) -> str:
+        self._last_words.seek(0)
+        return self._last_words.read().decode(errors="replace")[-2000:]
+
+    def descendants(self) -> list[int]:
+        """Return every process below the helper: keepers, what they started, and what that left behind."""
+        return tree.descendants(self._helper.pid)
+
+    def close(self) -> None:
+        """End everything that this process started here and, where the supervisor was made, the helper; idempotent."""
+        for process in self._started:
+            process.close()
+        self._started.clear()
+        if os.getpid() != self._owner or self._helper.returncode is not None:
+            return
+        with self._lifeline, contextlib.suppress(OSError):
+            self._lifeline.shutdown(socket.SHUT_WR)
+            self._lifeline.settimeout(_END_LIMIT)
+            self._lifeline.recv(1)  # its end: the helper has gone
+        self._requests.close()
+        self._make_sure()
+        self._last_words.close()
+        _alive.discard(self)
+
+    def _make_sure(self) -> None:
+        """Kill a helper that does not answer, with all below it: somebody may have stopped it."""
+        try:
+            self._helper.wait(0.5)
+        except subprocess.TimeoutExpired:
+            tree.kill_descendants(self._helper.pid)
+            self._helper.kill()
+            self._helper.wait()
+
+    def disown(self) -> None:
+        """Let go of the helper's lifeline, in a fork: the helper shall end with the process that made it."""
+        self._lifeline.close()
+        self._started.clear()
+
+
+_alive: weakref.WeakSet[Supervisor] = weakref.WeakSet()
+
+
+def _disown_all() -> None:
+    for supervisor in list(_alive):
+        supervisor.disown()
+
+
+os.register_at_fork(after_in_child=_disown_all)

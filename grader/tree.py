@@ -1,0 +1,158 @@
+"""Process trees as the operating system sees them: parents, adopted orphans, and the end of everything below us.
+
+Linux gives all of it (child subreaper, parent-death signal). Elsewhere a daemon that leaves its session gets away.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+_PROC = Path("/proc")
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def adopt_orphans() -> None:
+    """Make descendants whose parent ends children of this process (Linux: PR_SET_CHILD_SUBREAPER)."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent(number: int, parent: int) -> None:
+    """Ask for signal ``number`` when the parent ends, and end now if it already has (Linux: PR_SET_PDEATHSIG)."""
+    _prctl(_PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _parents() -> dict[int, int]:
+    """Return the parent of every process that can be seen."""
+    if not (_PROC / "self" / "stat").exists():
+        listing = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, check=False, text=True).stdout  # noqa: S607
+        return {int(pid): int(parent) for pid, parent in (line.split() for line in listing.splitlines())}
+    found = {}
+    with os.scandir(_PROC) as entries:
+        for entry in entries:
+            if entry.name.isdigit():
+                try:
+                    stat = Path(entry.path, "stat").read_bytes()
+                except OSError:  # it has ended
+                    continue
+                found[int(entry.name)] = int(stat.rpartition(b")")[2].split()[1])
+    return found
+
+
+def descendants(root: int, sparing: Collection[int] = ()) -> list[int]:
+    """Return the processes below ``root``, parents before children, zombies included, spared subtrees left out."""
+    children: dict[int, list[int]] = {}
+    for pid, parent in _parents().items():
+        children.setdefault(parent, []).append(pid)
+    found = [pid for pid in children.get(root, ()) if pid not in sparing]
+    for pid in found:  # grows while we walk
+        found.extend(children.get(pid, ()))
+    return found
+
+
+def send(pids: list[int], number: int) -> None:
+    """Send a signal to each process that is still there."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def kill_descendants(root: int, sparing: Collection[int] = ()) -> None:
+    """Kill everything below ``root``; stopped first, so that a fork bomb cannot outrun the walk."""
+    stopped: set[int] = set()
+    while fresh := [pid for pid in descendants(root, sparing) if pid not in stopped]:
+        send(fresh, signal.SIGSTOP)
+        stopped.update(fresh)
+    send(list(stopped), signal.SIGKILL)
+
+
+class Children:
+    """The children of this process: reaped when they end, ended when we say so. One for each process."""
+
+    def __init__(self) -> None:
+        adopt_orphans()
+        self.childless = True
+        self.told_to_end = False
+        self._bell, self._ringer = socket.socketpair()
+        self._bell.setblocking(False)
+        self._ringer.setblocking(False)
+        signal.set_wakeup_fd(self._ringer.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self._end_soon)
+
+    def _end_soon(self, *_: object) -> None:
+        self.told_to_end = True
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when `reap` or ``told_to_end`` may have news."""
+        return self._bell.fileno()
+
+    def reap(self) -> Iterator[tuple[int, int]]:
+        """Yield process id and exit code (negative: signal) of every child that ended, and note whether any is left."""
+        while True:
+            try:
+                if not self._bell.recv(4096):
+                    break
+            except BlockingIOError:
+                break
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                self.childless = True
+                return
+            self.childless = False
+            if not pid:
+                return
+            yield pid, os.waitstatus_to_exitcode(status)
+
+    def end(self, grace: float) -> dict[int, int]:
+        """End everything below this process, with SIGTERM and ``grace`` seconds later SIGKILL; return exit codes."""
+        ended: dict[int, int] = {}
+        if grace:
+            tree = descendants(os.getpid())
+            send(tree, signal.SIGTERM)
+            send(tree, signal.SIGCONT)
+            ended.update(self._await_childless(grace))
+        for _ in range(40):
+            ended.update(self._await_childless(0))
+            if self.childless:
+                break
+            kill_descendants(os.getpid())
+            ended.update(self._await_childless(0.05))
+        return ended
+
+    def _await_childless(self, seconds: float) -> dict[int, int]:
+        until = time.monotonic() + seconds
+        ended = dict(self.reap())
+        while not self.childless and (left := until - time.monotonic()) > 0:
+            select.select([self._bell], [], [], left)
+            ended.update(self.reap())
+        return ended
+
+    def close(self) -> None:
+        """Give up the signal handlers; for a forked child that goes its own way."""
+        signal.set_wakeup_fd(-1)
+        self._bell.close()
+        self._ringer.close()
