@@ -1,0 +1,69 @@
+"""Embeddings: near for texts that mean the same, far for others, and always the same for the same text."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import math
+import struct
+import zlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Embedder = Callable[[str], list[float]]
+
+DIMENSIONS = 384
+
+
+class Embeddings:
+    """Gives vectors for texts; the model is loaded for the first of them, in a thread."""
+
+    def __init__(self) -> None:
+        self._embed: Embedder | None = None
+        self._loading = asyncio.Lock()
+        self._known: dict[str, list[float]] = {}
+        self.model = ""
+
+    async def load(self) -> str:
+        """Load the model now instead of at the first text, and give its name."""
+        async with self._loading:
+            if self._embed is None:
+                self.model, self._embed = await asyncio.to_thread(_load)
+        return self.model
+
+    async def of(self, text: str) -> list[float]:
+        """Give the vector of one text, of length 1."""
+        if text not in self._known:
+            await self.load()
+            assert self._embed is not None
+            self._known[text] = await asyncio.to_thread(self._embed, text)
+        return self._known[text]
+
+
+def _load() -> tuple[str, Embedder]:
+    return "hashed n-grams", hashed
+
+
+def hashed(text: str) -> list[float]:
+    """Embed by the letters alone: a stand-in that knows spelling but no meaning."""
+    vector = [0.0] * DIMENSIONS
+    for word in text.lower().split():
+        padded = f" {word} "
+        for gram in (word, *(padded[at : at + 3] for at in range(len(padded) - 2))):
+            number = zlib.crc32(gram.encode("utf-8", "surrogatepass"))
+            vector[number % DIMENSIONS] += 1.0 if number & 0x10000 else -1.0
+    return shortened(vector, DIMENSIONS)
+
+
+def shortened(vector: Sequence[float], dimensions: int) -> list[float]:
+    """Keep the first dimensions and make the length 1 again, as the real service does."""
+    kept = vector[:dimensions]
+    length = math.sqrt(sum(value * value for value in kept)) or 1.0
+    return [value / length for value in kept]
+
+
+def packed(vector: Sequence[float]) -> str:
+    """Encode a vector as the wire's base64: 32-bit floats, little-endian."""
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
