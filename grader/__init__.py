@@ -1,1 +1,63 @@
-"""x."""
+"""The vocabulary of a check file. Names are loaded when they are first used, so that `grade --help` stays quick."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from grader.api import Api
+    from grader.bench import Bench
+    from grader.check import Lab, check
+    from grader.client import Caller, Exchange, burst, new_message, nonce
+    from grader.expect import Broken, Inconclusive, Skip, demand, expect
+    from grader.provider import Fault, Provider
+    from grader.stack import Stack
+
+_HOMES = {
+    "Api": "api",
+    "Bench": "bench",
+    "Broken": "expect",
+    "Caller": "client",
+    "Exchange": "client",
+    "Fault": "provider",
+    "Inconclusive": "expect",
+    "Lab": "check",
+    "Provider": "provider",
+    "Skip": "expect",
+    "Stack": "stack",
+    "burst": "client",
+    "check": "check",
+    "demand": "expect",
+    "expect": "expect",
+    "new_message": "client",
+    "nonce": "client",
+}
+
+__all__ = [
+    "Api",
+    "Bench",
+    "Broken",
+    "Caller",
+    "Exchange",
+    "Fault",
+    "Inconclusive",
+    "Lab",
+    "Provider",
+    "Skip",
+    "Stack",
+    "burst",
+    "check",
+    "demand",
+    "expect",
+    "new_message",
+    "nonce",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # PEP 562
+    if name == "load_ipython_extension":
+        return importlib.import_module("grader.notebook").load_ipython_extension
+    if name not in _HOMES:
+        raise AttributeError(name)
+    return getattr(importlib.import_module(f"grader.{_HOMES[name]}"), name)

@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,8 +21,13 @@ from grader.report import CheckResult, LabResult, Outcome, Progress, Report, Sta
 from grader.submission import Submission
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+
     from grader.chart import Chart
-    from grader.worker import Assignment
+    from grader.worker import Workshop
+
+_FORK = multiprocessing.get_context("fork")
 
 PATIENCE_WITH_A_SILENT_LAB = 300.0
 """Seconds without news after which a lab's worker is given up."""
@@ -32,8 +38,9 @@ class _Labwork:
     """One lab under way in a worker process."""
 
     chapter: Chapter
-    process: multiprocessing.process.BaseProcess
-    news: multiprocessing.connection.Connection
+    process: BaseProcess
+    news: Connection
+    load: bool
     results: list[CheckResult] = field(default_factory=list)
     current: tuple[str, str] = ("", "")
     started: float = field(default_factory=time.monotonic)
@@ -75,7 +82,7 @@ class Run:
             shutil.rmtree(directory, ignore_errors=True)
 
     def _execute(self, directory: Path, chapters: Sequence[Chapter], *, load: bool) -> None:
-        from grader.worker import assignments, start_workshop  # noqa: PLC0415  # imports the field's heavy libraries
+        from grader.worker import start_workshop  # noqa: PLC0415  # imports the field's heavy libraries
 
         with contextlib.ExitStack() as ending:
             with self.phase("set-up"):
@@ -86,11 +93,11 @@ class Run:
             if self.problem is not None:
                 return
             with self.phase("checks"):
-                self._all_labs(assignments(workshop, copy, chapters, load=False), chapters, self.jobs)
+                self._all_labs(workshop, copy, chapters, load=False)
             heavy = [chapter for chapter in chapters if any(check.load for check in chapter.checks)]
             if load and heavy:
                 with self.phase("load"):
-                    self._all_labs(assignments(workshop, copy, heavy, load=True), heavy, jobs=1)
+                    self._all_labs(workshop, copy, heavy, load=True)
             elif heavy:
                 self._waive_load(heavy)
             ending.enter_context(self.phase("tear-down"))
@@ -111,27 +118,34 @@ class Run:
                 )
                 self._keep(skipped)
 
-    def _all_labs(self, assignments: Sequence[Assignment], chapters: Sequence[Chapter], jobs: int) -> None:
-        from grader.worker import context, perform  # noqa: PLC0415  # as above
-
-        waiting = list(zip(assignments, chapters, strict=True))
-        waiting.sort(key=lambda pair: -len(pair[1].checks))
+    def _all_labs(self, workshop: Workshop, copy: Submission, chapters: Sequence[Chapter], *, load: bool) -> None:
+        """Check labs side by side, those with the most checks first; load checks have the machine to themselves."""
+        waiting = sorted(chapters, key=lambda chapter: -len(chapter.checks))
+        jobs = 1 if load else self.jobs
         working: list[_Labwork] = []
         try:
             while waiting or working:
                 while waiting and len(working) < jobs:
-                    assignment, chapter = waiting.pop(0)
-                    count = sum(check.load is assignment.load for check in chapter.checks)
-                    self.progress.lab_started(chapter.number, chapter.slug, chapter.title, count)
-                    ours, theirs = context.Pipe(duplex=False)
-                    process = context.Process(target=perform, args=(assignment, theirs), daemon=True)
-                    process.start()
-                    theirs.close()
-                    working.append(_Labwork(chapter, process, ours))
+                    working.append(self._begin(workshop, copy, waiting.pop(0), load=load))
                 working = self._listen(working)
         finally:
             for labwork in working:
                 labwork.process.terminate()
+
+    def _begin(self, workshop: Workshop, copy: Submission, chapter: Chapter, *, load: bool) -> _Labwork:
+        from grader.worker import perform  # noqa: PLC0415  # as above
+
+        count = sum(check.load is load for check in chapter.checks)
+        self.progress.lab_started(chapter.number, chapter.slug, chapter.title, count)
+        ours, theirs = _FORK.Pipe(duplex=False)
+        process = _FORK.Process(
+            target=perform, args=(workshop, copy, chapter, theirs), kwargs={"load": load}, daemon=True
+        )
+        with warnings.catch_warnings():  # the only other thread draws the live report, which the fork never touches
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process.start()
+        theirs.close()
+        return _Labwork(chapter, process, ours, load)
 
     def _listen(self, working: list[_Labwork]) -> list[_Labwork]:
         """Take in news of the labs under way; return those that go on."""
@@ -185,9 +199,8 @@ class Run:
     def _fill_in(self, labwork: _Labwork, why: str) -> None:
         """Give every check without a result an error; none is ever lost."""
         known = {result.name for result in labwork.results}
-        load = any(check.load for check in labwork.chapter.checks if check.name in known)
         for check in labwork.chapter.checks:
-            if check.name not in known and check.load is load:
+            if check.name not in known and check.load is labwork.load:
                 error = CheckResult(
                     lab=labwork.chapter.number,
                     name=check.name,

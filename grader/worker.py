@@ -1,34 +1,32 @@
-"""Workers: a process for each lab under way, forked from a warm one, with backends of its own."""
+"""Workers: a fork of the grader for each lab under way, with backends of its own."""
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import multiprocessing.connection
-import multiprocessing.forkserver
 import os
+import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from grader.bench import Bench
 from grader.client import reseed
-from grader.course import CHECKS, Chapter, Course
+from grader.course import CHECKS, Chapter
 from grader.plugin import Collector
-from grader.processes import die_with_parent
-from grader.provider import Provider, ProviderAddress, ProviderProcess
+from grader.provider import ProviderProcess
 from grader.report import StartProblem
 from grader.service import PRELOAD, StartFailedError
 from grader.stack import Stack
 from grader.submission import Submission
 from grader.supervisor import Supervisor
+from grader.tree import die_with_parent
 
-context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload([__name__])
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 PYTEST_OPTIONS = (
     "-c=" + os.devnull,
@@ -59,14 +57,10 @@ class Workshop:
     learners: Supervisor
     provider: ProviderProcess
 
-    @property
-    def address(self) -> tuple[str, str, ProviderAddress]:
-        """What a worker needs to reach them."""
-        return self.backends.address, self.learners.address, self.provider.address
-
-    def try_start(self, submission: Submission) -> StartProblem | None:
-        """Start the service once with the contract's settings; explain if it does not come up."""
-        directory = self.directory / "trial"
+    @contextlib.contextmanager
+    def bench(self, submission: Submission, name: str) -> Iterator[Bench]:
+        """Lay out a bench with a stack and a provider namespace of its own."""
+        directory = self.directory / name
         directory.mkdir()
         with contextlib.ExitStack() as ending:
             stack = ending.enter_context(Stack(self.backends, directory))
@@ -77,9 +71,14 @@ class Workshop:
                 stack=stack,
                 provider=provider,
                 directory=directory,
-                seed=f"{self.seed}-trial",
+                seed=f"{self.seed}-{name}",
             )
             ending.callback(bench.end)
+            yield bench
+
+    def try_start(self, submission: Submission) -> StartProblem | None:
+        """Start the service once with the contract's settings; explain if it does not come up."""
+        with self.bench(submission, "trial") as bench:
             try:
                 bench.launch(1, users=1)
             except StartFailedError as failed:
@@ -90,85 +89,38 @@ class Workshop:
 @contextlib.contextmanager
 def start_workshop(directory: Path, seed: int) -> Iterator[Workshop]:
     """Start what all labs share; end it, and everything that was started through it, at the end."""
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    os.environ.pop("PYTEST_ADDOPTS", None)
-    multiprocessing.forkserver.ensure_running()
     with contextlib.ExitStack() as ending:
         learners = ending.enter_context(Supervisor(preload=PRELOAD))
         backends = ending.enter_context(Supervisor())
-        provider = ProviderProcess.start(backends, directory)
-        yield Workshop(directory, seed, backends, learners, provider)
+        yield Workshop(directory, seed, backends, learners, ProviderProcess.start(backends, directory))
 
 
-@dataclass(frozen=True)
-class Assignment:
-    """One lab to be checked, and where its worker finds what it shares with others."""
-
-    lab: int
-    load: bool
-    submission: Submission
-    directory: Path
-    seed: str
-    address: tuple[str, str, ProviderAddress]
-
-
-def assignments(
-    workshop: Workshop, submission: Submission, chapters: Sequence[Chapter], *, load: bool
-) -> list[Assignment]:
-    """Write out the assignments of a pass over labs."""
-    phase = "load" if load else "checks"
-    return [
-        Assignment(
-            one.number,
-            load,
-            submission,
-            workshop.directory / f"{one.stem}-{phase}",
-            f"{workshop.seed}-{one.number}-{phase}",
-            workshop.address,
-        )
-        for one in chapters
-    ]
-
-
-def perform(assignment: Assignment, news: multiprocessing.connection.Connection) -> None:
-    """Check one lab in this process and send news of it."""
-    die_with_parent(15, os.getppid())
+def perform(workshop: Workshop, submission: Submission, chapter: Chapter, news: Connection, *, load: bool) -> None:
+    """Check one lab in this process, a fork, and send news of it."""
+    die_with_parent(signal.SIGTERM, os.getppid())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the grader decides what Ctrl-C means
     _be_silent()
-    reseed(assignment.seed)
-    chapter = Course().lab(assignment.lab)
+    name = f"{chapter.stem}-{'load' if load else 'checks'}"
+    reseed(f"{workshop.seed}-{name}")
 
     def tell(kind: str, value: Any) -> None:  # noqa: ANN401  # each kind has its own
         news.send((kind, value))
 
-    assignment.directory.mkdir(parents=True)
-    with contextlib.ExitStack() as ending:
-        backends, learners, provider_address = assignment.address
-        stack = ending.enter_context(Stack(ending.enter_context(Supervisor.connect(backends)), assignment.directory))
-        provider = Provider.connect(provider_address)
-        bench = Bench(
-            assignment.submission,
-            learners=ending.enter_context(Supervisor.connect(learners)),
-            stack=stack,
-            provider=provider,
-            directory=assignment.directory,
-            seed=assignment.seed,
-        )
-        ending.callback(bench.end)
-        collector = Collector(bench, assignment.lab, load=assignment.load, section=chapter.section, tell=tell)
-        code = pytest.main([*PYTEST_OPTIONS, str(chapter.module_path)], plugins=[collector])
-        if code not in {0, 1, 5}:
-            tell("problem", f"pytest could not run the lab's checks (exit code {int(code)}).")
-        bill = provider.bill()
-        tell(
-            "bill",
-            {
-                "calls": bill.calls,
-                "prompt_tokens": bill.prompt_tokens,
-                "completion_tokens": bill.completion_tokens,
-                "price_usd": bill.price_usd,
-            },
-        )
+    with workshop.bench(submission, name) as bench:
+        _check(chapter, bench, tell, load=load)
+        bill = bench.provider.bill()
+        amounts = ("calls", "prompt_tokens", "completion_tokens", "price_usd")
+        tell("bill", {amount: getattr(bill, amount) for amount in amounts})
     tell("done", None)
+
+
+def _check(chapter: Chapter, bench: Bench, tell: Callable[[str, Any], None], *, load: bool) -> None:
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    os.environ.pop("PYTEST_ADDOPTS", None)
+    collector = Collector(bench, chapter.number, load=load, section=chapter.section, tell=tell)
+    code = pytest.main([*PYTEST_OPTIONS, str(chapter.module_path)], plugins=[collector])
+    if code not in {0, 1, 5}:
+        tell("problem", f"pytest could not run the lab's checks (exit code {int(code)}).")
 
 
 def _be_silent() -> None:

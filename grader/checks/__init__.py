@@ -1,0 +1,1 @@
+"""The checks, one module a lab; its docstring's first line is the lab's title."""
