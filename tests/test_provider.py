@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import struct
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -14,37 +12,18 @@ import openai
 import pytest
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import SecretStr
+from running_provider import running_provider, say
 
 from grader.provider import Bill, Fault, Provider, ProviderAddress, ProviderError, ProviderProcess, seed_tiktoken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-
-class _Process:
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.process = process
-
-    def stop(self, grace: float = 5.0) -> int:
-        self.process.terminate()
-        return self.process.wait(grace)
-
-
-class _Supervisor:
-    def spawn(
-        self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path, fds: Sequence[int] = ()
-    ) -> _Process:
-        with log.open("wb") as output:
-            return _Process(subprocess.Popen(argv, env=dict(env), cwd=cwd, stdout=output, stderr=output, pass_fds=fds))
+    from collections.abc import Iterator
 
 
 @pytest.fixture(scope="session")
 def provider_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProviderProcess]:
-    directory = tmp_path_factory.mktemp("provider")
-    process = ProviderProcess.start(_Supervisor(), directory)
-    yield process
-    process.close()
-    assert (directory / "provider.log").read_text() == ""
+    with running_provider(tmp_path_factory.mktemp("provider")) as process:
+        yield process
 
 
 @pytest.fixture
@@ -68,12 +47,6 @@ def chat_model(provider: Provider, **settings: Any) -> ChatOpenAI:
         max_retries=0,
         timeout=10,
         **settings,
-    )
-
-
-def say(client: openai.OpenAI, text: str, **settings: Any) -> Any:
-    return client.chat.completions.create(
-        model=settings.pop("model", "lab-large"), messages=[{"role": "user", "content": text}], **settings
     )
 
 
