@@ -191,12 +191,12 @@ def install(venv: Venv) -> None:
     lock = ["--no-deps", "--require-hashes", "-r", str(venv.lock)]  # the lock is complete
     itself = ["--no-deps", "--no-build-isolation", "-e", str(venv.root)]
     installers = [("uv", cached(uv))] if uv else []
-    installers += [("pip, which takes minutes", pip)] if pip else []
+    installers += [("pip", pip)] if pip else []
     for name, command in installers:
-        what = f"installing {count} packages with {name}"
+        what = f"Installing {count} packages with {name}"
         if run([*command, *lock], what) and run([*command, *itself], what):
             return
-        say(f"{what} failed, see above")
+        say(f"{what} failed, see above.{' Trying pip, which takes minutes.' * (name == 'uv')}")
     raise Trouble("The packages could not be installed. Is the network there, and room on the disk? Then run it again.")
 
 
