@@ -1,0 +1,189 @@
+"""Terminal: the report a learner reads, plain or in colour, at any width."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from grader.formats import sentences
+from grader.formats.curl import curl_lines
+from grader.report import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from grader.formats import View
+    from grader.report import CheckResult, ExchangeRecord, LabResult, Report, StartProblem
+
+STYLES = {
+    Outcome.PASSED: "green",
+    Outcome.FAILED: "bold red",
+    Outcome.SKIPPED: "dim",
+    Outcome.INCONCLUSIVE: "yellow",
+    Outcome.ERROR: "bold magenta",
+}
+MOST_LINES = 8
+"""How many lines of a log or an answer are shown unless all is asked for."""
+MOST_ROWS = 3
+"""How many rows of the screen one such line may take."""
+NARROW = 60
+"""Below this many columns details stand under their label, not beside it."""
+
+
+def render(report: Report, view: View) -> str:
+    """Give the report as plain text without a single control code."""
+    stream = io.StringIO()
+    show(report, view, Console(file=stream, width=view.width, color_system=None, force_terminal=False))
+    return stream.getvalue()
+
+
+def show(report: Report, view: View, console: Console) -> None:
+    """Print the report; its text must have been made visible."""
+    page = Page(console, view)
+    for lab in report.labs:
+        page.lab(lab)
+    if report.problem:
+        page.problem(report.problem)
+    if len(report.labs) > 1:
+        page.overview(report)
+    page.ending(report)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Lines on a console, with hanging indents; long lines are wrapped here, never cut by the terminal."""
+
+    console: Console
+    view: View
+
+    @property
+    def width(self) -> int:
+        """Columns to write in; a terminal of ten columns is written to as if it had twenty."""
+        return max(self.console.width, 20)
+
+    @property
+    def indent(self) -> int:
+        """Where the details of a check begin."""
+        return 6 if self.width >= NARROW else 2
+
+    def lab(self, lab: LabResult) -> None:
+        """Print a lab: its points, one line a check, and the first failing check in full."""
+        self._line(Text.assemble((f"Lab {lab.number} · {lab.title}", "bold"), f" · {sentences.points(lab)}"))
+        for check in lab.checks:
+            self._check(check, full=self.view.verbose or check is lab.first_blocking)
+        self._line()
+
+    def problem(self, problem: StartProblem) -> None:
+        """Print the one explanation of a service that did not start."""
+        self._hang(Text("! error  ", STYLES[Outcome.ERROR]), Text(problem.cause, "bold"))
+        self._labelled("where", [problem.place])
+        self._labelled("why", problem.detail.splitlines())
+        self._labelled("log", self._some(problem.log, last=True))
+        self._line()
+
+    def overview(self, report: Report) -> None:
+        """Print one line a lab."""
+        for lab in report.labs:
+            start = Text.assemble(
+                f"Lab {lab.number:>2}  ", _mark(lab.outcome), f"{lab.points:>3}/{lab.max_points:<3}  "
+            )
+            self._hang(start, Text(lab.title))
+        self._line()
+
+    def ending(self, report: Report) -> None:
+        """Print the points, the price, the time, how to repeat the run and what to do next."""
+        verdict = Text(sentences.verdict(report), STYLES[report.outcome])
+        self._hang(
+            Text(""), verdict if report.problem else Text.assemble((sentences.points(report), "bold"), " · ", verdict)
+        )
+        for line in filter(None, [sentences.undecided(report), *report.notes, sentences.bill(report)]):
+            self._hang(Text(""), Text(line))
+        guards = [f"guard {name}: {state}" for name, state in report.guards.items()] if self.view.verbose else []
+        for line in [*guards, f"{sentences.times(report)} · seed {report.seed}"]:
+            self._hang(Text(""), Text(line, "dim"))
+        if report.command:
+            self._line(Text(f"Repeat: {report.command}", "dim"))
+        for name in self.view.files:
+            self._line(Text(f"Written: {name}", "dim"))
+        for number, step in enumerate(sentences.next_steps(report, self.view)):
+            self._hang(Text("      " if number else "Next: ", "bold"), Text(step, "bold"))
+
+    def _check(self, check: CheckResult, *, full: bool) -> None:
+        start = Text.assemble("  ", _mark(check.outcome), f"{sentences.score(check):>3}  ")
+        self._hang(start, Text(check.promise, "dim" if check.outcome is Outcome.SKIPPED else ""))
+        if full:
+            self._details(check)
+        elif check.outcome not in (Outcome.PASSED, Outcome.FAILED):
+            self._hang(Text(" " * len(start)), Text(check.message, "dim"))
+
+    def _details(self, check: CheckResult) -> None:
+        if check.outcome is not Outcome.PASSED:
+            style = "bold" if check.outcome is Outcome.FAILED else ""
+            self._hang(Text(" " * self.indent), Text(check.message, style))
+        if not self.view.verbose:
+            self._labelled("before", self._some(sentences.earlier(check)))
+        for exchange in check.exchanges if self.view.verbose else check.exchanges[-1:]:
+            self._exchange(exchange)
+        self._labelled("log", self._some(check.log, last=True))
+        self._labelled("measured", check.facts)
+        if check.outcome is not Outcome.PASSED:
+            self._labelled("read", [check.section])
+        for number, hint in enumerate(check.hints[: self.view.hints.get((check.lab, check.name), 0)], 1):
+            self._labelled(sentences.hint_heading(number, check), [hint], style="cyan")
+        self._line()
+
+    def _exchange(self, exchange: ExchangeRecord) -> None:
+        self._labelled("sent", curl_lines(exchange.curl, self.width - self.indent - 11), wrap=False)
+        headers = [f"{name}: {value}" for name, value in exchange.response_headers.items()]
+        answer = self._some([*headers, *exchange.response.splitlines()])
+        self._labelled("got", [sentences.answered(exchange), *answer])
+
+    def _some(self, lines: Sequence[str], *, last: bool = False) -> list[str]:
+        """Leave out what is too much, and say so."""
+        if self.view.verbose:
+            return list(lines)
+        most = MOST_ROWS * (self.width - self.indent - 11)
+        short = [line if len(line) <= most else line[: most - 1] + "…" for line in lines]
+        if len(short) <= MOST_LINES + 1:
+            return short
+        note = f"… {len(short) - MOST_LINES} more lines, shown by --verbose"
+        return [note, *short[-MOST_LINES:]] if last else [*short[:MOST_LINES], note]
+
+    def _labelled(self, label: str, lines: Iterable[str], *, style: str = "", wrap: bool = True) -> None:
+        """Put a label beside its lines, or above them where there is little room."""
+        body = [Text(line, style) for line in lines if line]
+        if not body:
+            return
+        start = Text(" " * self.indent).append(f"{label:<10} ", "dim")
+        if self.width < NARROW:
+            self._line(start)
+            start = Text(" " * (self.indent + 2))
+        for line in body:
+            self._hang(start, line, wrap=wrap)
+            start = Text(" " * len(start))
+
+    def _hang(self, start: Text, body: Text, *, wrap: bool = True) -> None:
+        """Print `body` after `start`, further rows below its first letter."""
+        if not body:
+            return
+        room = max(self.width - len(start), 8)
+        rows = body.wrap(self.console, room, overflow="fold") if wrap else [body]
+        for row in rows:
+            self._line(start + row)
+            start = Text(" " * len(start))
+
+    def _line(self, line: Text | None = None) -> None:
+        """Print one line as it is; a line to be copied may be longer than the screen."""
+        text = line or Text()
+        text.rstrip()
+        if not sentences.signs_fit(self.console.encoding):
+            text.plain = text.plain.translate(sentences.ASCII)
+        self.console.print(text, soft_wrap=True, markup=False, highlight=False, emoji=False)
+
+
+def _mark(outcome: Outcome) -> Text:
+    return Text(f"{sentences.MARKS[outcome]} {sentences.WORDS[outcome]:<7}", STYLES[outcome])
