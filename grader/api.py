@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
     import redis
 
     from grader import wire
+    from grader.postgres import PostgresDatabase
     from grader.service import Service
     from grader.settings import Key, Settings
-    from grader.stack import PostgresDatabase, SqliteDatabase
+    from grader.stack import SqliteDatabase
 
 
 @dataclass
@@ -47,14 +49,19 @@ class Api:
         settings: Settings,
         pool: Pool,
         *,
-        redis: redis.Redis,
         database: SqliteDatabase | PostgresDatabase,
     ) -> None:
         self.service = service
         self.settings = settings
         self.pool = pool
-        self.redis = redis
         self.database = database
+
+    @cached_property
+    def redis(self) -> redis.Redis:
+        """A client on the service's own Redis database; keys are for looking at lifetimes and plain text only."""
+        import redis  # noqa: PLC0415  # 0.2 s, for the few checks that look into it
+
+        return redis.Redis.from_url(self.settings.env["REDIS_URL"], socket_timeout=5.0)
 
     @property
     def address(self) -> wire.Address:

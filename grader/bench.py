@@ -15,8 +15,9 @@ from grader.settings import Settings
 from grader.submission import Submission
 
 if TYPE_CHECKING:
+    from grader.postgres import PostgresDatabase
     from grader.provider import Provider
-    from grader.stack import PostgresDatabase, SqliteDatabase, Stack
+    from grader.stack import SqliteDatabase, Stack
     from grader.supervisor import Process, Supervisor
 
 
@@ -72,8 +73,7 @@ class Bench:
         found = []
         for replica in range(count):
             service = self._serve(settings, f"service-{self._count}.{replica}")
-            client = self.stack.redis.client(self._count)
-            found.append(Api(service, settings, pool, redis=client, database=sql))
+            found.append(Api(service, settings, pool, database=sql))
         return found
 
     def another(self, api: Api, **changes: str) -> Api:
@@ -81,7 +81,7 @@ class Bench:
         settings = Settings({**api.settings.env, **changes}, api.settings.keys, api.settings.users)
         self._count += 1
         service = self._serve(settings, f"service-{self._count}")
-        return Api(service, settings, api.pool, redis=api.redis, database=api.database)
+        return Api(service, settings, api.pool, database=api.database)
 
     def worker(self, api: Api) -> Process:
         """Start the background worker that belongs to a service (contract: lab 9)."""
@@ -169,7 +169,7 @@ class Bench:
         self._count += 1
         sql = self.stack.postgres() if database == "postgres" else self.stack.sqlite(f"service{self._count}")
         given: dict[str, str | None] = {
-            "REDIS_URL": self.stack.redis.url_of(self._count),
+            "REDIS_URL": f"{self.stack.redis.url.rpartition('/')[0]}/{self._count}",
             "DATABASE_URL": sql.url,
             "OPENAI_BASE_URL": self.provider.base_url,
             "OPENAI_API_KEY": self.provider.api_key,

@@ -6,7 +6,7 @@ import importlib
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from grader.bench import Bench
     from grader.chart import Chart
     from grader.client import Exchange
+    from grader.course import Chapter
     from grader.provider import Provider
     from grader.stack import Stack
 
@@ -42,11 +43,12 @@ class _Overdue(BaseException):
 class Collector:
     """Gives checks their fixtures, and turns how they end into results."""
 
-    def __init__(self, bench: Bench, lab: int, *, load: bool, section: str, tell: Tell) -> None:
+    def __init__(self, bench: Bench, chapter: Chapter, *, load: bool, only: Collection[str], tell: Tell) -> None:
         self.bench = bench
-        self.lab = lab
+        self.lab = chapter.number
         self.load = load
-        self.section = section
+        self.only = only
+        self.section = chapter.section
         self.tell = tell
         self.outcomes: dict[str, Outcome] = {}
         self.facts: list[str] = []
@@ -95,6 +97,7 @@ class Collector:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Keep the checks of this pass, in file order; those that disturb others come last."""
         kept = [item for item in items if _check(item).load is self.load]
+        kept = [item for item in kept if not self.only or _check(item).name in self.only]
         items[:] = sorted(kept, key=lambda item: (_check(item).exclusive, _check(item).line))
 
     # -- running ----------------------------------------------------------------------------------------------------

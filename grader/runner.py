@@ -10,8 +10,8 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
     from grader.chart import Chart
+    from grader.check import Check
     from grader.worker import Workshop
 
 _FORK = multiprocessing.get_context("fork")
@@ -50,8 +51,16 @@ class _Labwork:
 class Run:
     """One run from set-up to report."""
 
-    def __init__(self, submission: Submission, seed: int, jobs: int, progress: Progress) -> None:
+    def __init__(
+        self,
+        submission: Submission,
+        seed: int,
+        jobs: int,
+        progress: Progress,
+        only: Collection[str] = (),
+    ) -> None:
         self.submission = submission
+        self.only = frozenset(only)
         self.seed = seed
         self.jobs = jobs
         self.progress = progress
@@ -73,38 +82,51 @@ class Run:
         finally:
             self.phases[name] = round(self.phases.get(name, 0.0) + time.monotonic() - started, 3)
 
-    def execute(self, chapters: Sequence[Chapter], *, load: bool) -> None:
-        """Do everything; what was found is in the attributes."""
+    def execute(self, chapters: Sequence[Chapter], *, load: bool, shared: Workshop | None) -> None:
+        """Do everything; what was found is in the attributes. A shared workshop is used and left as it was."""
         directory = Path(tempfile.mkdtemp(prefix="grade-"))
         try:
-            self._execute(directory, chapters, load=load)
+            with contextlib.ExitStack() as ending:
+                with self.phase("set-up"):
+                    workshop, copy = self._set_up(directory, shared, ending)
+                self._grade(workshop, copy, chapters, load=load)
+                ending.enter_context(self.phase("tear-down"))
         finally:
             shutil.rmtree(directory, ignore_errors=True)
 
-    def _execute(self, directory: Path, chapters: Sequence[Chapter], *, load: bool) -> None:
+    def _set_up(
+        self,
+        directory: Path,
+        shared: Workshop | None,
+        ending: contextlib.ExitStack,
+    ) -> tuple[Workshop, Submission]:
         from grader.worker import start_workshop  # noqa: PLC0415  # imports the field's heavy libraries
 
-        with contextlib.ExitStack() as ending:
-            with self.phase("set-up"):
-                copy = self.submission.copy_to(directory / "submission")
-                workshop = ending.enter_context(start_workshop(directory, self.seed))
-            with self.phase("start"):
-                self.problem = workshop.try_start(copy)
-            if self.problem is not None:
-                return
-            with self.phase("checks"):
-                self._all_labs(workshop, copy, chapters, load=False)
-            heavy = [chapter for chapter in chapters if any(check.load for check in chapter.checks)]
-            if load and heavy:
-                with self.phase("load"):
-                    self._all_labs(workshop, copy, heavy, load=True)
-            elif heavy:
-                self._waive_load(heavy)
-            ending.enter_context(self.phase("tear-down"))
+        copy = self.submission.copy_to(directory / "submission")
+        if shared is not None:
+            return replace(shared, directory=directory, seed=self.seed), copy
+        return ending.enter_context(start_workshop(directory, self.seed)), copy
+
+    def _grade(self, workshop: Workshop, copy: Submission, chapters: Sequence[Chapter], *, load: bool) -> None:
+        with self.phase("start"):
+            self.problem = workshop.try_start(copy)
+        if self.problem is not None:
+            return
+        with self.phase("checks"):
+            self._all_labs(workshop, copy, chapters, load=False)
+        heavy = [chapter for chapter in chapters if any(self._wanted(check, load=True) for check in chapter.checks)]
+        if load and heavy:
+            with self.phase("load"):
+                self._all_labs(workshop, copy, heavy, load=True)
+        elif heavy:
+            self._waive_load(heavy)
+
+    def _wanted(self, check: Check, *, load: bool) -> bool:
+        return check.load is load and (not self.only or check.name in self.only)
 
     def _waive_load(self, chapters: Sequence[Chapter]) -> None:
         for chapter in chapters:
-            for check in (one for one in chapter.checks if one.load):
+            for check in (one for one in chapter.checks if self._wanted(one, load=True)):
                 skipped = CheckResult(
                     lab=chapter.number,
                     name=check.name,
@@ -135,12 +157,11 @@ class Run:
     def _begin(self, workshop: Workshop, copy: Submission, chapter: Chapter, *, load: bool) -> _Labwork:
         from grader.worker import perform  # noqa: PLC0415  # as above
 
-        count = sum(check.load is load for check in chapter.checks)
+        count = sum(self._wanted(check, load=load) for check in chapter.checks)
         self.progress.lab_started(chapter.number, chapter.slug, chapter.title, count)
         ours, theirs = _FORK.Pipe(duplex=False)
-        process = _FORK.Process(
-            target=perform, args=(workshop, copy, chapter, theirs), kwargs={"load": load}, daemon=True
-        )
+        options = {"load": load, "only": self.only}
+        process = _FORK.Process(target=perform, args=(workshop, copy, chapter, theirs), kwargs=options, daemon=True)
         with warnings.catch_warnings():  # the only other thread draws the live report, which the fork never touches
             warnings.simplefilter("ignore", DeprecationWarning)
             process.start()
@@ -200,7 +221,7 @@ class Run:
         """Give every check without a result an error; none is ever lost."""
         known = {result.name for result in labwork.results}
         for check in labwork.chapter.checks:
-            if check.name not in known and check.load is labwork.load:
+            if check.name not in known and self._wanted(check, load=labwork.load):
                 error = CheckResult(
                     lab=labwork.chapter.number,
                     name=check.name,
@@ -238,12 +259,18 @@ def grade(
     load: bool,
     jobs: int,
     progress: Progress,
+    only: Collection[str] = (),
+    shared: Workshop | None = None,
 ) -> Report:
-    """Grade a folder. Raises ``BadSubmissionError`` when it is none, ``KeyError`` for a lab that is not built."""
+    """Grade a folder. Raises ``BadSubmissionError`` when it is none, ``KeyError`` for a lab that is not built.
+
+    ``jobs`` labs are checked at once (0: as many as suit the machine), ``only`` names the checks to run (empty: all),
+    ``shared`` is a workshop that runs share so that its start is paid for once.
+    """
     started, began = datetime.now(UTC), time.monotonic()
     chapters = [Course().lab(number) for number in labs]
-    run = Run(Submission.at(submission), seed, jobs or default_jobs(), progress)
-    run.execute(chapters, load=load)
+    run = Run(Submission.at(submission), seed, jobs or default_jobs(), progress, only)
+    run.execute(chapters, load=load, shared=shared)
     found = [_lab_result(one, run.results.get(one.number, []), run.seconds.get(one.number, 0.0)) for one in chapters]
     report = Report(
         labs=() if run.problem else tuple(found),

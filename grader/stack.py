@@ -30,8 +30,9 @@ class Stack:
         self._postgres: PostgresServer | None = None
         self._names = itertools.count(1)
 
+    @property
     def redis(self) -> Redis:
-        """Return the run's Redis. Raises ``PartMissingError``."""
+        """The run's Redis. Raises ``PartMissingError``."""
         if self._redis is None:
             self._redis = Redis(self._supervisor, self._directory)
         return self._redis

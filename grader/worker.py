@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,7 +95,15 @@ def start_workshop(directory: Path, seed: int) -> Iterator[Workshop]:
         yield Workshop(directory, seed, backends, learners, ProviderProcess.start(backends, directory))
 
 
-def perform(workshop: Workshop, submission: Submission, chapter: Chapter, news: Connection, *, load: bool) -> None:
+def perform(
+    workshop: Workshop,
+    submission: Submission,
+    chapter: Chapter,
+    news: Connection,
+    *,
+    load: bool,
+    only: Collection[str],
+) -> None:
     """Check one lab in this process, a fork, and send news of it."""
     die_with_parent(signal.SIGTERM, os.getppid())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the grader decides what Ctrl-C means
@@ -107,20 +115,19 @@ def perform(workshop: Workshop, submission: Submission, chapter: Chapter, news: 
         news.send((kind, value))
 
     with workshop.bench(submission, name) as bench:
-        _check(chapter, bench, tell, load=load)
+        _check(chapter, Collector(bench, chapter, load=load, only=only, tell=tell))
         bill = bench.provider.bill()
         amounts = ("calls", "prompt_tokens", "completion_tokens", "price_usd")
         tell("bill", {amount: getattr(bill, amount) for amount in amounts})
     tell("done", None)
 
 
-def _check(chapter: Chapter, bench: Bench, tell: Callable[[str, Any], None], *, load: bool) -> None:
+def _check(chapter: Chapter, collector: Collector) -> None:
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     os.environ.pop("PYTEST_ADDOPTS", None)
-    collector = Collector(bench, chapter.number, load=load, section=chapter.section, tell=tell)
     code = pytest.main([*PYTEST_OPTIONS, str(chapter.module_path)], plugins=[collector])
     if code not in {0, 1, 5}:
-        tell("problem", f"pytest could not run the lab's checks (exit code {int(code)}).")
+        collector.tell("problem", f"pytest could not run the lab's checks (exit code {int(code)}).")
 
 
 def _be_silent() -> None:
