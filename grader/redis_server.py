@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 from functools import cached_property
@@ -84,15 +85,10 @@ class Redis:
     def _argv(self) -> list[str]:
         if not self._program:
             raise NotOursError("The Redis at REDIS_URL is not the grader's to start or stop; unset REDIS_URL")
-        settings = {
-            "port": str(self.port),
-            "bind": HOST,
-            "databases": "1000",
-            "save": "",
-            "appendonly": "no",
-            "dir": str(self._directory),
-        }
-        return [str(self._program.path), *(word for name, value in settings.items() for word in (f"--{name}", value))]
+        settings = {"port": str(self.port), "bind": HOST, "databases": "1000", "dir": str(self._directory)}
+        settings |= {"save": "", "appendonly": "no"}
+        words = itertools.chain(*((f"--{name}", value) for name, value in settings.items()))
+        return [str(self._program.path), *words]
 
     def stop(self) -> None:
         """Stop it: connections end, new ones are refused. What it held is lost."""
