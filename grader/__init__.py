@@ -8,28 +8,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from grader.api import Api
     from grader.bench import Bench
-    from grader.check import Lab, check
+    from grader.declaration import Lab, check
     from grader.client import Caller, Exchange, burst, new_message, nonce
-    from grader.expect import Broken, Inconclusive, Skip, demand, expect
+    from grader.expectation import Broken, Inconclusive, Skip, demand, expect
     from grader.provider import Fault, Provider
     from grader.stack import Stack
 
 _HOMES = {
     "Api": "api",
     "Bench": "bench",
-    "Broken": "expect",
+    "Broken": "expectation",
     "Caller": "client",
     "Exchange": "client",
     "Fault": "provider",
-    "Inconclusive": "expect",
-    "Lab": "check",
+    "Inconclusive": "expectation",
+    "Lab": "declaration",
     "Provider": "provider",
-    "Skip": "expect",
+    "Skip": "expectation",
     "Stack": "stack",
     "burst": "client",
-    "check": "check",
-    "demand": "expect",
-    "expect": "expect",
+    "check": "declaration",
+    "demand": "expectation",
+    "expect": "expectation",
     "new_message": "client",
     "nonce": "client",
 }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jwt
 
 from grader.client import Caller, Exchange, User
-from grader.expect import Broken, expect
+from grader.expectation import Broken, expect
 
 if TYPE_CHECKING:
     import redis

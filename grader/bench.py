@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from grader import patience
 from grader.api import Api, Pool
-from grader.expect import Broken
+from grader.expectation import Broken
 from grader.service import START_LIMIT, Service, StartFailedError, base_environment, listen
 from grader.settings import Settings
 from grader.submission import Submission

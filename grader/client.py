@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from grader import wire
-from grader.expect import Broken
+from grader.expectation import Broken
 
 AGENTS = ("curl/8.14.1", "Mozilla/5.0 (X11; Linux x86_64)", "okhttp/5.1.0", "Go-http-client/1.1", "PostmanRuntime/7.45")
 """Agent strings that any client may send; a service must not care which."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from grader.check import Check, Lab
+    from grader.declaration import Check, Lab
 
 ROOT = Path(__file__).resolve().parent.parent
 """The repository's root: notebooks, labs and solutions lie beside the grader."""
@@ -62,7 +62,7 @@ class Chapter:
     @cached_property
     def checks(self) -> list[Check]:
         """The lab's checks in file order."""
-        from grader.check import declared_in  # noqa: PLC0415  # the list of labs must not pay for it
+        from grader.declaration import declared_in  # noqa: PLC0415  # the list of labs must not pay for it
 
         return declared_in(importlib.import_module(f"grader.checks.{self.module_path.stem}"))
 

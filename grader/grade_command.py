@@ -19,6 +19,7 @@ from grader.formats import SUFFIXES, View, render
 from grader.formats.visible import visible_report
 from grader.hints import next_hint
 from grader.history import History
+from grader.parts import PartFailedError, PartMissingError
 from grader.selection import UnknownLabError, select
 from grader.submission import BadSubmissionError
 
@@ -46,7 +47,7 @@ def run(options: Namespace) -> int:
     """Grade and report. What cannot be done is one line on stderr and exit code 2."""
     try:
         return _run(options)
-    except (UsageError, UnknownLabError, BadSubmissionError) as problem:
+    except (UsageError, UnknownLabError, BadSubmissionError, PartMissingError, PartFailedError) as problem:
         print(f"grade: {problem}", file=sys.stderr)
         return 2
 
@@ -95,11 +96,12 @@ def _grade(service: Path, labs: Sequence[int], seed: int, options: Namespace) ->
     from grader import runner  # noqa: PLC0415 - bad input is answered before the runner is loaded
     from grader.formats.screen import progress  # noqa: PLC0415
 
-    jobs = options.jobs or len(os.sched_getaffinity(0))
     try:
         with progress() as watcher:
-            return runner.grade(service, labs, seed=seed, load=options.load, jobs=jobs, progress=watcher)
-    except BadSubmissionError:
+            return runner.grade(
+                service, labs, seed=seed, load=options.load, jobs=options.jobs or 0, progress=watcher
+            )
+    except (BadSubmissionError, PartMissingError, PartFailedError):
         raise
     except Exception as problem:
         where = _keep_trace()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from grader.client import Exchange
-from grader.expect import Broken, Inconclusive
+from grader.expectation import Broken, Inconclusive
 
 GRACE = 0.5
 """Seconds that every limit of the contract is extended by."""

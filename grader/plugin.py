@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _pytest.runner import runtestprotocol
 
-from grader.check import Check, Lab
-from grader.expect import Broken, Inconclusive, Skip
+from grader.declaration import Check, Lab
+from grader.expectation import Broken, Inconclusive, Skip
 from grader.report import CheckResult, ExchangeRecord, Outcome
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
     from grader.chart import Chart
-    from grader.check import Check
+    from grader.declaration import Check
     from grader.worker import Workshop
 
 _FORK = multiprocessing.get_context("fork")

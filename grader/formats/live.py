@@ -90,8 +90,8 @@ class LiveProgress:
         self.name = name
 
     def lab_started(self, number: int, slug: str, title: str, checks: int) -> None:
-        """Add a line."""
-        self.rows[number] = Row(number, title or slug, checks)
+        """Add a line, or go on with that of a lab whose load checks come later."""
+        _begin(self.rows, Row(number, title or slug, checks))
 
     def check_started(self, lab: int, name: str, promise: str) -> None:
         """Show the promise that is being checked."""
@@ -158,7 +158,7 @@ class PlainProgress:
 
     def lab_started(self, number: int, slug: str, title: str, checks: int) -> None:
         """Remember the lab."""
-        self.rows[number] = Row(number, title or slug, checks)
+        _begin(self.rows, Row(number, title or slug, checks))
 
     def check_started(self, lab: int, name: str, promise: str) -> None:
         """Checks are too many to be told one by one."""
@@ -174,3 +174,11 @@ class PlainProgress:
 
     def finished(self, report: Report) -> None:
         """The report says the rest."""
+
+
+def _begin(rows: dict[int, Row], row: Row) -> None:
+    """Add a lab; one that comes again goes on where it was."""
+    before = rows.setdefault(row.number, row)
+    if before is not row:
+        before.total += row.total
+        before.ended = None

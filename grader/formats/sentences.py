@@ -86,7 +86,7 @@ def undecided(report: Report) -> str:
     """Say what became of points that nobody could decide, if there are any."""
     if not report.undecided_points:
         return ""
-    return f"{count(report.undecided_points, 'point')} could not be decided and are left out: they cost you nothing."
+    return f"{count(report.undecided_points, 'point')} were not decided and are left out: they cost you nothing."
 
 
 def bill(report: Report) -> str:

@@ -6,6 +6,7 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rich.cells import chop_cells
 from rich.console import Console
 from rich.text import Text
 
@@ -82,7 +83,7 @@ class Page:
         self._hang(Text("! error  ", STYLES[Outcome.ERROR]), Text(problem.cause, "bold"))
         self._labelled("where", [problem.place])
         self._labelled("why", problem.detail.splitlines())
-        self._labelled("log", self._some(problem.log, last=True))
+        self._labelled("log", self._some(problem.log, last=True), words=False)
         self._line()
 
     def overview(self, report: Report) -> None:
@@ -109,6 +110,7 @@ class Page:
             self._line(Text(f"Repeat: {report.command}", "dim"))
         for name in self.view.files:
             self._line(Text(f"Written: {name}", "dim"))
+        self._line()
         for number, step in enumerate(sentences.next_steps(report, self.view)):
             self._hang(Text("      " if number else "Next: ", "bold"), Text(step, "bold"))
 
@@ -128,7 +130,7 @@ class Page:
             self._labelled("before", self._some(sentences.earlier(check)))
         for exchange in check.exchanges if self.view.verbose else check.exchanges[-1:]:
             self._exchange(exchange)
-        self._labelled("log", self._some(check.log, last=True))
+        self._labelled("log", self._some(check.log, last=True), words=False)
         self._labelled("measured", check.facts)
         if check.outcome is not Outcome.PASSED:
             self._labelled("read", [check.section])
@@ -140,7 +142,7 @@ class Page:
         self._labelled("sent", curl_lines(exchange.curl, self.width - self.indent - 11), wrap=False)
         headers = [f"{name}: {value}" for name, value in exchange.response_headers.items()]
         answer = self._some([*headers, *exchange.response.splitlines()])
-        self._labelled("got", [sentences.answered(exchange), *answer])
+        self._labelled("got", [sentences.answered(exchange), *answer], words=False)
 
     def _some(self, lines: Sequence[str], *, last: bool = False) -> list[str]:
         """Leave out what is too much, and say so."""
@@ -153,7 +155,9 @@ class Page:
         note = f"… {len(short) - MOST_LINES} more lines, shown by --verbose"
         return [note, *short[-MOST_LINES:]] if last else [*short[:MOST_LINES], note]
 
-    def _labelled(self, label: str, lines: Iterable[str], *, style: str = "", wrap: bool = True) -> None:
+    def _labelled(
+        self, label: str, lines: Iterable[str], *, style: str = "", wrap: bool = True, words: bool = True
+    ) -> None:
         """Put a label beside its lines, or above them where there is little room."""
         body = [Text(line, style) for line in lines if line]
         if not body:
@@ -163,18 +167,24 @@ class Page:
             self._line(start)
             start = Text(" " * (self.indent + 2))
         for line in body:
-            self._hang(start, line, wrap=wrap)
+            self._hang(start, line, wrap=wrap, words=words)
             start = Text(" " * len(start))
 
-    def _hang(self, start: Text, body: Text, *, wrap: bool = True) -> None:
-        """Print `body` after `start`, further rows below its first letter."""
+    def _hang(self, start: Text, body: Text, *, wrap: bool = True, words: bool = True) -> None:
+        """Print `body` after `start`, further rows below its first letter; JSON is cut anywhere, sentences at spaces."""
         if not body:
             return
-        room = max(self.width - len(start), 8)
-        rows = body.wrap(self.console, room, overflow="fold") if wrap else [body]
+        rows: Iterable[Text] = [body]
+        if wrap and words:
+            rows = body.wrap(self.console, self._room(start), overflow="fold")
+        elif wrap:
+            rows = [Text(row, body.style) for row in chop_cells(body.plain, self._room(start))]
         for row in rows:
             self._line(start + row)
             start = Text(" " * len(start))
+
+    def _room(self, start: Text) -> int:
+        return max(self.width - len(start), 8)
 
     def _line(self, line: Text | None = None) -> None:
         """Print one line as it is; a line to be copied may be longer than the screen."""

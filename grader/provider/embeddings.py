@@ -9,6 +9,8 @@ import struct
 import zlib
 from typing import TYPE_CHECKING
 
+from grader.provider import minilm
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -43,7 +45,10 @@ class Embeddings:
 
 
 def _load() -> tuple[str, Embedder]:
-    return "hashed n-grams", hashed
+    try:
+        return minilm.MODEL, minilm.load()
+    except ImportError:
+        return "hashed n-grams", hashed
 
 
 def hashed(text: str) -> list[float]:

@@ -10,17 +10,17 @@ export default figure({
   name: 'flow',
   buttons: true,
   play: { seconds: 9, label: 'Step of the request', from: 1 },
-  height: () => 322,
-  legend: () => [['line', 'main', 'the way so far'], ['dash', 'bad', 'nobody answers'], ['back-bad', 'bad', 'part taken down (click it)'], ['tint', 'ok', 'works'], ['tint', 'warn', 'works, degraded'], ['tint', 'bad', 'lost']],
+  height: () => 344,
+  legend: () => [['line', 'main', 'the way so far'], ['dash', 'bad', 'nobody answers'], ['back', 'bad', 'part taken down (click it)'], ['tint', 'ok', 'works'], ['tint', 'warn', 'works, degraded'], ['tint', 'bad', 'lost']],
   draw(pen, s, ctx) {
     const sites = SITES[s.world], w = Math.min(118, ctx.W / 5 - 18), h = 46, gap = (ctx.W - w - 4) / 4;
-    const at = (name) => [2 + w / 2 + sites[name][0] * gap, 34 + sites[name][1] * 78];
+    const at = (name) => [2 + w / 2 + sites[name][0] * gap, 48 + sites[name][1] * 78];
     const steps = s.hops.length, step = Math.min(steps, Math.floor(ctx.ui.at * steps + 1e-6) + (ctx.ui.at < 1 ? 1 : 0));
     for (const [a, b] of LINKS[s.world]) pen.line(...edge(at(a), at(b), w, h), 'grid');
     s.hops.slice(0, step).forEach((hop, i) => {
-      const [x1, y1, x2, y2] = edge(at(hop.source), at(hop.target), w, h), now = i === step - 1;
+      const way = route(hop, at, w, h, gap), now = i === step - 1, [[x1, y1], [x2, y2]] = way.slice(-2);
       const role = hop.lost ? 'c-bad' : 'c-main', mark = hop.lost ? 'dash' : '';
-      pen.line(x1, y1, x2, y2, `ln ${mark} ${role} ${now ? 'thick' : ''}`, { opacity: now ? 1 : 0.45 });
+      pen.curve(way, `${mark} ${role} ${now ? 'thick' : ''}`, { opacity: now ? 1 : 0.45 });
       if (!now) return;
       const turn = (Math.atan2(y2 - y1, x2 - x1) * 180) / Math.PI;
       if (hop.lost) pen.cross((x1 + x2) / 2, (y1 + y2) / 2, 6, 'c-bad thick');
@@ -37,6 +37,16 @@ export default figure({
   },
 });
 
+// Ways that would run through a box go around it: to the models above or below, to the client above.
+function route({ source, target }, at, w, h, gap) {
+  const [[x1, y1], [x2, y2]] = [at(source), at(target)], api = source.startsWith('api');
+  if (api && target === 'client') return [[x1 - w / 2 - 3, y1], [x1 - gap / 2, y1], [x1 - gap / 2, 14], [x2, 14], [x2, y2 - h / 2 - 3]];
+  if (api && target === 'lab-large') return [[x1 + w / 2 + 3, y1], [x1 + gap / 2, y1], [x1 + gap / 2, 14], [x2, 14], [x2, y2 - h / 2 - 3]];
+  if (api && target === 'lab-small') return [[x1 + w / 2 + 3, y1], [x1 + gap / 2, y1], [x1 + gap / 2, 242], [x2, 242], [x2, y2 + h / 2 + 3]];
+  const [a, b, c, d] = edge([x1, y1], [x2, y2], w, h);
+  return [[a, b], [c, d]];
+}
+
 function edge([x1, y1], [x2, y2], w, h) {
   const cut = (dx, dy) => Math.min((w / 2 + 3) / Math.abs(dx || 1e-9), (h / 2 + 3) / Math.abs(dy || 1e-9), 0.5);
   const k = cut(x2 - x1, y2 - y1);
@@ -46,7 +56,7 @@ function edge([x1, y1], [x2, y2], w, h) {
 function part(pen, s, ctx, name, [x, y], w, h, hop) {
   const [, , label, note] = SITES[s.world][name], gone = s.down.includes(name), on = hop && (hop.source === name || hop.target === name);
   pen.rect(x - w / 2, y - h / 2, w, h, 'paper', { rx: 8 });
-  const box = pen.rect(x - w / 2, y - h / 2, w, h, gone ? 'ln1 c-bad' : on ? 'ln tint c-main' : 'ln1 pale c-ink', { rx: 8, ...(gone ? pen.hatched('back', 'bad') : {}) });
+  const box = pen.rect(x - w / 2, y - h / 2, w, h, gone ? 'ln1 c-bad' : on ? 'ring tint c-main' : 'ln1 pale c-wait', { rx: 8, ...(gone ? pen.hatched('back', 'bad') : {}) });
   const short = note.length * 6 > w - 8 ? note.split(',')[0].split(' + ')[0] : note;
   pen.text(x, y - 2, label, `b ${gone ? 'halo' : ''}`, 'middle', { 'pointer-events': 'none' });
   pen.text(x, y + 14, gone ? 'down' : short, `${gone ? 'halo b col c-bad' : 'mute'}`, 'middle', { 'pointer-events': 'none' });
@@ -56,11 +66,11 @@ function part(pen, s, ctx, name, [x, y], w, h, hop) {
 }
 
 function verdicts(pen, s, ctx) {
-  const w = ctx.W / s.verdicts.length, y = 282;
+  const w = ctx.W / s.verdicts.length, y = 304;
   s.verdicts.forEach((v, i) => {
     const role = { good: 'ok', degraded: 'warn', lost: 'bad' }[v.grade], glyph = { good: '✓', degraded: '~', lost: '✕' }[v.grade];
     const mine = v.kind === ctx.params.request;
-    const box = pen.rect(i * w + 3, y - 16, w - 6, 44, `tint c-${role} ${mine ? 'ln' : 'ln1'}`, { rx: 8 });
+    const box = pen.rect(i * w + 3, y - 16, w - 6, 44, `tint c-${role} ${mine ? 'ring' : 'ln1'}`, { rx: 8 });
     pen.text(i * w + w / 2, y + 2, v.name, `${mine ? 'b' : ''}`, 'middle', { 'pointer-events': 'none', style: w < 120 ? 'font-size:11px' : '' });
     pen.text(i * w + w / 2, y + 19, `${glyph} ${v.status || 'no answer'}`, 'b', 'middle', { 'pointer-events': 'none' });
     pen.hot(box, `${v.name}: ${v.status || 'no connection'}, ${v.remark}`, () => ctx.set('request', v.kind), mine);

@@ -92,6 +92,7 @@ const SWATCH = {
   line: (c) => `<path d="M1 6H25" class="ln ${c}"/>`, dash: (c) => `<path d="M1 6H25" class="ln dash ${c}"/>`, dots: (c) => `<path d="M2 6H25" class="ln dots ${c}"/>`,
   dot: (c) => `<circle cx="13" cy="6" r="4.5" class="fill ${c}"/>`, ring: (c) => `<circle cx="13" cy="6" r="4" class="ln paper ${c}"/>`,
   cross: (c) => `<path d="M9 2l8 8M9 10l8 -8" class="ln ${c}"/>`, box: (c) => `<rect x="3" y="0.5" width="20" height="11" rx="2" class="fill ${c}"/>`,
+  open: (c) => `<rect x="3" y="0.5" width="20" height="11" rx="2" class="open ${c}"/>`,
   tint: (c) => `<rect x="3" y="0.5" width="20" height="11" rx="2" class="tint ln1 ${c}"/>`, diamond: (c) => `<path d="M13 0l6 6l-6 6l-6 -6z" class="fill ${c}"/>`,
 };
 function swatch(shape, role, id) {

@@ -3,7 +3,7 @@ export default figure({
   name: 'ladder',
   buttons: true,
   height: (W, s) => s.rungs.length * (W < 620 ? 52 : 40) + 8,
-  legend: () => [['box', 'ok', 'met: must have'], ['tint', 'ok', 'met: should have'], ['dots-wait', 'wait', 'not yet']],
+  legend: () => [['box', 'ok', 'met: must have'], ['tint', 'ok', 'met: should have'], ['open', 'wait', 'not yet']],
   draw(pen, s, ctx) {
     const narrow = ctx.W < 620, step = narrow ? 52 : 40, cx = 17;
     const y = (i) => 22 + i * step;
@@ -15,16 +15,15 @@ export default figure({
       pen.hot(row, `Lab ${rung.lab}, ${rung.name}: ${rung.done ? 'done' : 'not done'}. Press to finish the labs up to here.`, () => ctx.set('done', rung.lab === s.done ? rung.lab - 1 : rung.lab));
       pen.dot(cx, at, 12, rung.done ? 'fill c-ok' : next ? 'ln paper c-main' : 'ln paper c-wait', { 'pointer-events': 'none' });
       pen.text(cx, at + 4.5, rung.done ? '✓' : rung.lab, rung.done ? 'on' : 'b', 'middle', { 'pointer-events': 'none' });
-      pen.text(40, at - 1, rung.name, 'mid', 'start', { 'pointer-events': 'none' });
-      pen.text(40, at + 15, rung.done ? 'done' : rung.trouble, `mute ${next ? 'b' : ''}`, 'start', { 'pointer-events': 'none' });
+      pen.text(40, at - 3, rung.name, 'mid', 'start', { 'pointer-events': 'none' });
+      pen.text(40, at + 13, rung.done ? 'done' : rung.trouble, `mute ${next ? 'b' : ''}`, 'start', { 'pointer-events': 'none' });
       let right = ctx.W - 6;
       for (const [names, must] of [[rung.should, false], [rung.must, true]]) {
         for (const name of [...names].reverse()) {
-          const w = name.length * 6.7 + 18, cls = rung.done ? (must ? 'fill c-ok' : 'tint ln1 c-ok') : 'ln1 c-wait';
+          const w = name.length * 6.7 + 18, cls = rung.done ? (must ? 'fill c-ok' : 'tint ln1 c-ok') : 'open c-wait';
           right -= w + 6;
-          const more = rung.done ? {} : pen.hatched('dots', 'wait');
-          pen.rect(right + 6, at - 13, w, 22, cls, { rx: 11, 'pointer-events': 'none', ...more });
-          pen.text(right + 6 + w / 2, at + 2, name, rung.done && must ? 'on' : 'halo', 'middle', { 'pointer-events': 'none' });
+          pen.rect(right + 6, at - 13, w, 22, cls, { rx: 11, 'pointer-events': 'none' });
+          pen.text(right + 6 + w / 2, at + 2, name, rung.done && must ? 'on' : 'mute', 'middle', { 'pointer-events': 'none' });
         }
       }
     });
