@@ -29,20 +29,20 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 PYTEST_OPTIONS = (
-    "-c=" + os.devnull,
+    "-c" + os.devnull,
     f"--rootdir={CHECKS}",
     f"--confcutdir={CHECKS}",
     "--noconftest",
     "--assert=plain",
     "--capture=no",
-    "-p=no:cacheprovider",
-    "-p=no:terminal",
-    "-p=no:logging",
-    "-p=no:faulthandler",
-    "-p=no:doctest",
-    "-p=no:unittest",
-    "-o=python_files=lab_*.py",
-    "-o=python_functions=check_*",
+    "-pno:cacheprovider",
+    "-pno:terminal",
+    "-pno:logging",
+    "-pno:faulthandler",
+    "-pno:doctest",
+    "-pno:unittest",
+    "-opython_files=lab_*.py",
+    "-opython_functions=check_*",
 )
 """pytest as a library: nothing is read from the folder that it is started in, and nothing is written."""
 

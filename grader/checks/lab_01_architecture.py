@@ -1,4 +1,4 @@
-"""Production architecture: the prototype, and how far it is from production."""
+"""Production architecture: the prototype meets the readiness table."""
 
 from __future__ import annotations
 

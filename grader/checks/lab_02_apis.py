@@ -1,4 +1,4 @@
-"""Building APIs with FastAPI: chat, streams, summaries and batches with honest input and output."""
+"""Building APIs with FastAPI."""
 
 from __future__ import annotations
 
