@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import urllib.parse
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self, overload
@@ -46,6 +47,11 @@ class ProviderAddress:
         return answer
 
 
+def page_url(address: ProviderAddress, key: str) -> str:
+    """Give the address of the page about a namespace."""
+    return f"http://127.0.0.1:{address.port}/?{urllib.parse.urlencode({'token': address.token, 'namespace': key})}"
+
+
 class Provider:
     """The model provider as one user of it sees and scripts it.
 
@@ -64,6 +70,11 @@ class Provider:
         """Open a namespace: a fresh API key with a port of its own; a seed makes its answers foreseeable."""
         opened = address.ask("open", {"seed": seed})
         return cls(address, opened["base_url"], opened["namespace"])
+
+    @property
+    def page_url(self) -> str:
+        """Where a browser shows this namespace's calls, its bill and its switches."""
+        return page_url(self._address, self.api_key)
 
     def calls(
         self, containing: str | None = None, *, kind: Kind | None = "chat", model: str | None = None

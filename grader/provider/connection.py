@@ -195,6 +195,11 @@ class Port:
         self._keeper = _bound(number)
         self.number: int = self._keeper.getsockname()[1]
 
+    @property
+    def refusing(self) -> bool:
+        """Whether connections are refused."""
+        return self._server is None
+
     async def open(self) -> None:
         """Accept connections; no-op when open."""
         if self._server is None:

@@ -10,6 +10,7 @@ import json
 import secrets
 from typing import TYPE_CHECKING, Any
 
+from grader.provider import page
 from grader.provider.ledger import Match
 from grader.provider.script import Action, Answer, Fault, Hold, Latency, Rule
 
@@ -30,6 +31,9 @@ async def handle(server: Server, request: Request) -> None:
     offered = request.headers.get("authorization", "").removeprefix("Bearer ") or request.parameter("token")
     if not hmac.compare_digest(offered.encode("latin-1"), server.token.encode()):
         request.connection.respond(401, b'{"error": "wrong token"}')
+        return
+    if request.method == "GET" and request.path in page.PAGES:
+        await page.PAGES[request.path](server, request)
         return
     verb = VERBS.get(request.path.removeprefix("/"))
     if request.method != "POST" or verb is None:
@@ -107,7 +111,9 @@ async def _reset(server: Server, body: dict[str, Any]) -> dict[str, Any]:
     namespace = server.namespace(body)
     namespace.script.clear()
     namespace.vectors.clear()
+    namespace.switches.clear()
     await namespace.port.open()
+    namespace.ledger.notify()
     return {}
 
 
@@ -121,12 +127,18 @@ async def _warm(server: Server, body: dict[str, Any]) -> dict[str, Any]:
     return {"model": await server.embeddings.load()}
 
 
+async def _switch(server: Server, body: dict[str, Any]) -> dict[str, Any]:
+    page.switch(server.namespace(body), body["model"], body["fault"])
+    return {}
+
+
 async def _refuse(server: Server, body: dict[str, Any]) -> dict[str, Any]:
     port = server.namespace(body).port
     if body["refuse"]:
         port.refuse()
     else:
         await port.open()
+    server.namespace(body).ledger.notify()
     return {}
 
 
@@ -145,4 +157,5 @@ VERBS: dict[str, Verb] = {
     "vectors": _vectors,
     "warm": _warm,
     "refuse": _refuse,
+    "switch": _switch,
 }

@@ -160,6 +160,11 @@ class Ledger:
         """The number of the latest call; 0 before the first."""
         return self._last
 
+    @property
+    def running(self) -> int:
+        """How many calls are unfinished."""
+        return sum(self._running.values())
+
     def arrive(
         self, kind: Kind, model: str, text: str, request: Mapping[str, Any], headers: Mapping[str, str], *, stream: bool
     ) -> Call:
@@ -171,14 +176,14 @@ class Ledger:
         self.calls[call.id] = call
         if self._limit is not None and len(self.calls) > self._limit:
             self._settled = self._settled.plus([self.calls.pop(next(iter(self.calls)))])
-        self._notify()
+        self.notify()
         return call
 
     def note(self, call: Call, **changes: Any) -> None:  # noqa: ANN401
         """Write down what became of a call."""
         vars(call).update(changes)
         if "state" in changes:
-            self._notify()
+            self.notify()
 
     def end(self, call: Call, state: State = "finished", **changes: Any) -> None:  # noqa: ANN401
         """Write down that a call is over; of several ends the first counts."""
@@ -218,6 +223,7 @@ class Ledger:
     def _after(self, since: int) -> Iterable[Call]:
         return (self.calls[number] for number in range(since + 1, self._last + 1) if number in self.calls)
 
-    def _notify(self) -> None:
+    def notify(self) -> None:
+        """Wake everybody who waits for a change."""
         for event in self._changed:
             event.set()

@@ -20,15 +20,19 @@ if TYPE_CHECKING:
 
 
 class Namespace:
-    """What belongs to one API key. Without a key (``None``) any key is right, as long as there is one."""
+    """What belongs to one API key; a lenient one takes any key, as long as there is one."""
 
-    def __init__(self, key: str | None, author: Author, embeddings: Embeddings, *, limit: int | None = None) -> None:
+    def __init__(
+        self, key: str, author: Author, embeddings: Embeddings, *, lenient: bool = False, limit: int | None = None
+    ) -> None:
         self.key = key
+        self.lenient = lenient
         self.author = author
         self.embeddings = embeddings
         self.ledger = Ledger(limit)
         self.script = Script()
         self.vectors: dict[str, Sequence[float]] = {}
+        self.switches: dict[str, tuple[str, int]] = {}
         self.port: Port
 
     async def listen(self, handler: Handler, number: int = 0) -> None:
@@ -46,7 +50,7 @@ class Namespace:
         scheme, _, key = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key:
             return False
-        return self.key is None or hmac.compare_digest(key.encode("latin-1"), self.key.encode())
+        return self.lenient or hmac.compare_digest(key.encode("latin-1"), self.key.encode())
 
     async def vector(self, text: str, dimensions: int | None) -> Sequence[float]:
         """Give the scripted vector of a text as it is, or the model's in so many dimensions."""

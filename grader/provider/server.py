@@ -16,34 +16,36 @@ if TYPE_CHECKING:
     import socket
 
 
+LEARNER_KEY = "sk-lab-learner"
+
+
 class Server:
     """Everything one provider process serves."""
 
     def __init__(self, token: str) -> None:
         self.token = token
-        self.namespaces: dict[str | None, Namespace] = {}
+        self.namespaces: dict[str, Namespace] = {}
         self.embeddings = Embeddings()
 
-    async def open(
-        self,
-        key: str | None,
-        seed: int | None = None,
-        *,
-        number: int = 0,
-        topical: bool = False,
-        limit: int | None = None,
-    ) -> Namespace:
-        """Add a namespace on a free port or on the given one. OSError when that port is taken."""
-        namespace = Namespace(key, Author(seed, topical=topical), self.embeddings, limit=limit)
+    async def open(self, key: str, seed: int | None = None) -> Namespace:
+        """Add a namespace for a grader, on a free port."""
+        return await self._add(Namespace(key, Author(seed), self.embeddings))
+
+    async def open_for_learner(self, number: int, seed: int | None = None) -> Namespace:
+        """Add a namespace that takes any key, on a port that the learner knows. OSError when it is taken."""
+        author = Author(seed, topical=True)
+        return await self._add(Namespace(LEARNER_KEY, author, self.embeddings, lenient=True, limit=5000), number)
+
+    async def _add(self, namespace: Namespace, number: int = 0) -> Namespace:
         await namespace.listen(functools.partial(openai_api.handle, namespace), number)
-        self.namespaces[key] = namespace
+        self.namespaces[namespace.key] = namespace
         return namespace
 
     def namespace(self, body: dict[str, Any]) -> Namespace:
         """Give the namespace that a control request is about. KeyError when there is none."""
         return self.namespaces[body["namespace"]]
 
-    def close(self, key: str | None) -> None:
+    def close(self, key: str) -> None:
         """Remove a namespace and its port."""
         namespace = self.namespaces.pop(key, None)
         if namespace is not None:
