@@ -1,0 +1,1 @@
+"""Tests prove the workbook; checks (in grader/checks) grade a learner."""

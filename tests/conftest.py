@@ -1,0 +1,40 @@
+"""Options and fixtures that all tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.grading import Grading, open_grading
+
+GOLDEN = Path(__file__).with_name("golden")
+
+Golden = Callable[[str, str], None]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write tests/golden anew from what is produced now")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """Compare a text with a file of tests/golden, or write the file when asked to."""
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert path.exists(), f"{path.name} is missing; pytest --update-golden writes it"
+        assert text == path.read_text(encoding="utf-8"), f"{path.name} differs; look, then pytest --update-golden"
+
+    return compare
+
+
+@pytest.fixture(scope="session")
+def grading() -> Iterator[Grading]:
+    """Grade folders in a workshop that is started once a session."""
+    with open_grading() as opened:
+        yield opened

@@ -1,0 +1,37 @@
+"""Law: each named fault is caught by its named check."""
+
+from __future__ import annotations
+
+import pytest
+
+from grader.course import Course
+from tests.grading import Grading, failed, failures
+from tests.mutants import Mutant, all_mutants
+
+MUTANTS = all_mutants()
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_mutant_is_caught(mutant: Mutant, grading: Grading) -> None:
+    folder = grading.copy_of_solution(mutant.name)
+    mutant.apply(folder)
+    report = grading(folder, mutant.labs, only=mutant.checks)
+    assert not report.problem, failures(report)
+    assert len(report.checks) == len(mutant.checks)
+    assert failed(report) == mutant.checks, failures(report)
+
+
+def test_faults_differ() -> None:
+    names = [mutant.name for mutant in MUTANTS]
+    assert len(set(names)) == len(names)
+
+
+def test_every_graded_check_catches_something() -> None:
+    caught = {(lab, check) for mutant in MUTANTS for lab in mutant.labs for check in mutant.checks}
+    idle = [
+        f"{chapter.number} {check.name}"
+        for chapter in Course().labs
+        for check in chapter.checks
+        if check.points and not check.load and (chapter.number, check.name) not in caught
+    ]
+    assert not idle, "no mutant proves that these checks can fail: " + ", ".join(idle)
