@@ -18,7 +18,8 @@ const num = (value, digits = 0) => Number(value).toLocaleString('en-US', { maxim
 const fix = (value, digits = 1) => Number(value).toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 const scale = (a, b, x, y) => (v) => x + ((v - a) / (b - a || 1)) * (y - x);
 const clamp = (v, lo, hi) => Math.min(hi, Math.max(lo, v));
-const clock = (s) => (s < 0.9995 ? `${Math.round(s * 1000)} ms` : s < 120 ? `${fix(s, s < 10 ? 1 : 0)} s` : s < 7200 ? `${num(s / 60)} min` : `${num(s / 3600, 1)} h`);
+const clock = (s) => (s < 0.9995 ? `${Math.round(s * 1000)} ms` : s < 120 ? `${fix(s, s < 10 ? 1 : 0)} s` : s < 3600 ? `${num(s / 60)} min` : s < 86400 ? `${num(s / 3600, 1)} h` : `${num(s / 86400, 1)} d`);
+const exact = (s) => (s < 0.9995 ? `${Math.round(s * 1000)} ms` : s < 100 ? `${fix(s, 2)} s` : clock(s));
 const bold = (text) => text.split('**').map((part, i) => (i % 2 ? h('strong', {}, part) : part));
 
 function ticks(lo, hi, about = 6) {
@@ -106,7 +107,7 @@ const CONTROLS = {
   slider(spec, id, get, set) {
     const stops = spec.stops, index = (v) => stops.reduce((best, s, i) => (Math.abs(s - v) < Math.abs(stops[best] - v) ? i : best), 0);
     const value = (i) => (stops ? stops[+i] : +i);
-    const say = (v) => (spec.unit === '%' ? `${num(v * 100, 2)} %` : spec.unit === 's' && stops ? clock(v) : `${num(v, 4)}${spec.unit ? ` ${spec.unit}` : ''}`);
+    const say = (v) => (spec.unit === '%' ? `${num(v * 100, 2)} %` : spec.unit === 's' && stops ? clock(v) : spec.unit === '$' ? `$${num(v, 2)}` : `${num(v, 4)}${spec.unit ? ` ${spec.unit}` : ''}`);
     const out = h('output', { for: id });
     const input = h('input', { type: 'range', id, min: stops ? 0 : spec.low, max: stops ? stops.length - 1 : spec.high, step: stops ? 1 : spec.step });
     const show = (v) => {
@@ -175,7 +176,7 @@ function figure(spec) {
     const id = `fg${(serial += 1)}-${Math.random().toString(36).slice(2, 7)}`;
     const ctx = { id, ui: {}, model, get params() { return model.get('params'); }, get scene() { return model.get('view').scene; } };
     ctx.set = (name, value) => { model.set('params', { ...model.get('params'), [name]: value }); model.save_changes(); };
-    const box = h('div', { class: `fg fg-${spec.name}`, role: 'group', 'aria-label': model.get('title') });
+    const box = h('div', { class: `fg fig-${spec.name}`, role: 'group', 'aria-label': model.get('title') });
     // JupyterLab's command mode would swallow the arrow keys of every slider.
     box.addEventListener('keydown', (event) => event.stopPropagation());
     const again = h('button', { type: 'button', class: 'fg-reset', title: 'Put every control back', onclick: () => { ctx.ui.reset?.(); model.set('params', { ...model.get('start') }); model.save_changes(); } }, 'Reset');
