@@ -87,6 +87,11 @@ class Collector:
         """Note a measured figure for the report, whatever the outcome."""
         return self.facts.append
 
+    @pytest.fixture(name="saved")
+    def fixture_saved(self) -> Callable[[float], None]:
+        """Tell what a cache has saved (US dollars), for the run's bill."""
+        return lambda amount: self.tell("saved", amount)
+
     @pytest.fixture(name="chart")
     def fixture_chart(self) -> Callable[[Chart], None]:
         """Add a chart to the report."""

@@ -69,6 +69,7 @@ class Run:
         self.seconds: dict[int, float] = {}
         self.charts: list[Chart] = []
         self.bill: dict[str, float] = {}
+        self.saved = 0.0
         self.notes: list[str] = []
         self.problem: StartProblem | None = None
 
@@ -123,6 +124,12 @@ class Run:
 
     def _wanted(self, check: Check, *, load: bool) -> bool:
         return check.load is load and (not self.only or check.name in self.only)
+
+    def total(self) -> dict[str, float]:
+        """The run's bill, with what it would have been without the learner's cache where one was seen at work."""
+        if self.saved <= 0:
+            return self.bill
+        return self.bill | {"without_cache_usd": round(self.bill["price_usd"] + self.saved, 6)}
 
     def _waive_load(self, chapters: Sequence[Chapter]) -> None:
         for chapter in chapters:
@@ -205,6 +212,8 @@ class Run:
             case "bill":
                 for name, amount in value.items():
                     self.bill[name] = round(self.bill.get(name, 0) + amount, 6)
+            case "saved":
+                self.saved += value
             case "note":
                 self.notes.append(value)
             case "problem":
@@ -277,7 +286,7 @@ def grade(
         seed=seed,
         seconds=round(time.monotonic() - began, 3),
         problem=run.problem,
-        bill=run.bill or None,
+        bill=run.total() or None,
         notes=tuple(run.notes),
         phases=run.phases,
         charts=tuple(run.charts),
