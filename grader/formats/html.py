@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from grader.formats import View
     from grader.report import CheckResult, ExchangeRecord, LabResult, Report, StartProblem
 
+_BRIEF = re.compile(r"(labs/\w+\.md)")
 STYLE = Path(__file__).with_name("report.css")
 _INSIDE = re.compile(r"[\w./#%-]+")
 """What a link into the repository looks like; anything else stays text."""
@@ -98,7 +99,7 @@ def _problem(problem: StartProblem) -> Element:
 
 
 def _next(report: Report, view: View) -> Element:
-    steps = (element("li", step) for step in sentences.next_steps(report, view))
+    steps = (element("li", _linked(sentences.capital(step), view)) for step in sentences.next_steps(report, view))
     return element("section", element("strong", "Next"), element("ul", steps), class_="next")
 
 
@@ -145,7 +146,11 @@ def _check(check: CheckResult, view: View, *, unfold: bool) -> Element:
 def _evidence(check: CheckResult, view: View) -> Iterator[Element]:
     if check.message:
         yield element("p", element("strong", check.message))
-    for exchange in check.exchanges:
+    before = [part for exchange in check.exchanges[:-1] for part in _exchange(exchange)]
+    if before:
+        told = ", ".join(sentences.earlier(check))
+        yield _folded(f"Before that: {told}", element("div", before))
+    for exchange in check.exchanges[-1:]:
         yield from _exchange(exchange)
     if check.log:
         yield _folded("The service's log of it", _pre(check.log), unfold=True)
@@ -161,11 +166,16 @@ def _exchange(exchange: ExchangeRecord) -> Iterator[Element]:
     headers = [f"{name}: {value}" for name, value in exchange.response_headers.items()]
     yield element("p", "Sent", class_="label")
     yield element("pre", "\n".join(curl_lines(exchange.curl, 96)), class_="copy", tabindex=0)
-    yield element("p", f"Got {sentences.answered(exchange)}", class_="label")
+    yield element("p", "Got ", element("strong", sentences.answered(exchange)), class_="label")
     if headers:
         yield _folded(sentences.count(len(headers), "header"), _pre(headers))
     if exchange.response:
         yield element("pre", exchange.response, tabindex=0)
+
+
+def _linked(step: str, view: View) -> list[Element | str]:
+    """Make links of the briefs that a sentence names."""
+    return [_link(part, view) if _BRIEF.fullmatch(part) else part for part in _BRIEF.split(step)]
 
 
 def _link(section: str, view: View) -> Element:

@@ -34,6 +34,7 @@ def _start(report: Report) -> ET.Element:
     problem = report.problem
     assert problem
     suite = ET.Element("testsuite", {"name": "start", "tests": "1", "failures": "0", "errors": "1", "skipped": "0"})
+    _properties(suite, seed=report.seed)
     case = ET.SubElement(suite, "testcase", {"classname": "start", "name": "the service starts", "time": "0.000"})
     error = ET.SubElement(case, "error", {"message": problem.cause, "type": "error"})
     error.text = "\n".join(filter(None, [problem.place, problem.detail, problem.remedy, *problem.log]))
@@ -44,12 +45,16 @@ def _suite(lab: LabResult, report: Report) -> ET.Element:
     seconds = lab.seconds or sum(check.seconds for check in lab.checks)
     suite = ET.Element("testsuite", _counts(f"Lab {lab.number}: {lab.title}", lab.checks, seconds))
     suite.set("timestamp", report.started_at.replace(microsecond=0, tzinfo=None).isoformat())
-    properties = ET.SubElement(suite, "properties")
-    for name in ("points", "max_points", "undecided_points"):
-        ET.SubElement(properties, "property", {"name": name, "value": str(getattr(lab, name))})
-    ET.SubElement(properties, "property", {"name": "seed", "value": str(report.seed)})
+    points = {name: getattr(lab, name) for name in ("points", "max_points", "undecided_points")}
+    _properties(suite, **points, seed=report.seed)
     suite.extend(_case(lab, check) for check in lab.checks)
     return suite
+
+
+def _properties(suite: ET.Element, **values: int) -> None:
+    properties = ET.SubElement(suite, "properties")
+    for name, value in values.items():
+        ET.SubElement(properties, "property", {"name": name, "value": str(value)})
 
 
 def _counts(name: str, checks: tuple[CheckResult, ...], seconds: float) -> dict[str, str]:
@@ -83,4 +88,4 @@ def _evidence(check: CheckResult) -> str:
     lines = [f"Promise: {check.promise}", f"Found: {check.message}"]
     for exchange in check.exchanges:
         lines += [f"$ {exchange.curl}", sentences.answered(exchange), exchange.response]
-    return "\n".join([*lines, *([f"Read: {check.section}"] if check.section else [])])
+    return "\n".join(filter(None, [*lines, check.section and f"Read: {check.section}"]))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MOST_CHARACTERS = 60_000
 """A comment on GitHub holds 65,536 characters; evidence beyond this is left out, and that is said."""
 
-_MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|~@:])")
+_MARKUP = re.compile(r"([\\`*_{}\[\]#.|~@:$])")
 
 
 def render(report: Report, view: View) -> str:
@@ -81,10 +81,8 @@ def _end(report: Report, view: View) -> Iterator[str]:
     yield f"\n{_text(sentences.times(report))} · seed {report.seed}\n"
     if report.command:
         yield f"\nRepeat:\n\n{_fence([report.command], 'sh')}"
-    yield "\n" + "".join(
-        f"{'' if number else '**Next:** '}{_text(step)}\n"
-        for number, step in enumerate(sentences.next_steps(report, view))
-    )
+    yield "\n**Next**\n\n"
+    yield from (f"- {_text(sentences.capital(step))}\n" for step in sentences.next_steps(report, view))
 
 
 def _sign(outcome: Outcome) -> str:

@@ -46,6 +46,11 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def capital(sentence: str) -> str:
+    """Begin a sentence that may follow a colon with a capital letter."""
+    return sentence[:1].upper() + sentence[1:]
+
+
 def points(judged: Report | LabResult | CheckResult) -> str:
     """`3 of 12 points`."""
     return f"{judged.points} of {count(judged.max_points, 'point')}"
@@ -62,7 +67,7 @@ def verdict(report: Report) -> str:
     """Say how the run ended."""
     total = len(report.checks)
     if report.problem:
-        return f"Could not grade: {report.problem.cause}"
+        return f"Could not grade: {' '.join(report.problem.cause.split())}"
     if report.outcome is Outcome.PASSED and report.count(Outcome.PASSED) == total:
         return f"All {count(total, 'check')} passed."
     counts = [
@@ -160,7 +165,7 @@ def _after_problem(report: Report) -> list[str]:
 
 def _after_failure(report: Report, check: CheckResult, view: View) -> list[str]:
     lab = next(each for each in report.labs if each.number == check.lab)
-    steps = [f"mend the first FAIL of lab {lab.number}; its brief is labs/{lab.stem}.md"]
+    steps = [f"mend the first failed check of lab {lab.number}; its brief is labs/{lab.stem}.md"]
     left = len(check.hints) - view.hints.get((check.lab, check.name), 0)
     if left > 0:
         steps.append(f"stuck? {command(str(lab.number), view, '--hint')} ({count(left, 'hint')} left)")

@@ -73,7 +73,8 @@ class Page:
 
     def lab(self, lab: LabResult) -> None:
         """Print a lab: its points, one line a check, and the first failing check in full."""
-        self._line(Text.assemble((f"Lab {lab.number} · {lab.title}", "bold"), f" · {sentences.points(lab)}"))
+        title = Text.assemble((f"Lab {lab.number} · {lab.title}", "bold"), f" · {sentences.points(lab)}")
+        self._hang(Text(), title)
         for check in lab.checks:
             self._check(check, full=self.view.verbose or check is lab.first_blocking)
         self._line()
@@ -92,20 +93,20 @@ class Page:
             start = Text.assemble(
                 f"Lab {lab.number:>2}  ", _mark(lab.outcome), f"{lab.points:>3}/{lab.max_points:<3}  "
             )
-            self._hang(start, Text(lab.title))
+            self._line(start + Text(lab.title if self.width >= NARROW else ""))
         self._line()
 
     def ending(self, report: Report) -> None:
         """Print the points, the price, the time, how to repeat the run and what to do next."""
         verdict = Text(sentences.verdict(report), STYLES[report.outcome])
         self._hang(
-            Text(""), verdict if report.problem else Text.assemble((sentences.points(report), "bold"), " · ", verdict)
+            Text(), verdict if report.problem else Text.assemble((sentences.points(report), "bold"), " · ", verdict)
         )
         for line in filter(None, [sentences.undecided(report), *report.notes, sentences.bill(report)]):
-            self._hang(Text(""), Text(line))
+            self._hang(Text(), Text(line))
         guards = [f"guard {name}: {state}" for name, state in report.guards.items()] if self.view.verbose else []
         for line in [*guards, f"{sentences.times(report)} · seed {report.seed}"]:
-            self._hang(Text(""), Text(line, "dim"))
+            self._hang(Text(), Text(line, "dim"))
         if report.command:
             self._line(Text(f"Repeat: {report.command}", "dim"))
         for name in self.view.files:
@@ -136,7 +137,8 @@ class Page:
             self._labelled("read", [check.section])
         for number, hint in enumerate(check.hints[: self.view.hints.get((check.lab, check.name), 0)], 1):
             self._labelled(sentences.hint_heading(number, check), [hint], style="cyan")
-        self._line()
+        if check.outcome is not Outcome.PASSED or check.exchanges or check.facts:
+            self._line()
 
     def _exchange(self, exchange: ExchangeRecord) -> None:
         self._labelled("sent", curl_lines(exchange.curl, self.width - self.indent - 11), wrap=False)
@@ -159,7 +161,7 @@ class Page:
         self, label: str, lines: Iterable[str], *, style: str = "", wrap: bool = True, words: bool = True
     ) -> None:
         """Put a label beside its lines, or above them where there is little room."""
-        body = [Text(line, style) for line in lines if line]
+        body = [Text(row, style) for line in lines for row in line.splitlines() if row]
         if not body:
             return
         start = Text(" " * self.indent).append(f"{label:<10} ", "dim")
@@ -171,7 +173,7 @@ class Page:
             start = Text(" " * len(start))
 
     def _hang(self, start: Text, body: Text, *, wrap: bool = True, words: bool = True) -> None:
-        """Print `body` after `start`, further rows below its first letter; JSON is cut anywhere, sentences at spaces."""
+        """Print `body` after `start`, further rows below its first letter; sentences are cut at spaces."""
         if not body:
             return
         rows: Iterable[Text] = [body]
