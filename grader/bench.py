@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,27 +56,45 @@ class Bench:
 
     def start(self, *, users: int = 0, database: str = "sqlite", **changes: str | None) -> Api:
         """Start a service with other settings; ``None`` leaves a variable out. Raises ``Broken`` when it will not."""
-        return self.replicas(1, users=users, database=database, **changes)[0]
+        return self.replicas(1, users=users, database=database, together=False, **changes)[0]
 
-    def replicas(self, count: int, *, users: int = 0, database: str = "sqlite", **changes: str | None) -> list[Api]:
-        """Start several replicas that share settings, Redis and database."""
+    def replicas(
+        self,
+        count: int,
+        *,
+        users: int = 0,
+        database: str = "sqlite",
+        together: bool = False,
+        **changes: str | None,
+    ) -> list[Api]:
+        """Start several replicas that share settings, Redis and database, one by one or all at the same time."""
         try:
-            return self.launch(count, users=users, database=database, **changes)
+            return self.launch(count, users=users, database=database, together=together, **changes)
         except StartFailedError as failed:
             given = ", ".join(f"{name}={value}" for name, value in changes.items()) or "the settings of the contract"
             where = f" ({failed.problem.place})" if failed.problem.place else ""
             detail = failed.problem.detail or failed.problem.cause
             raise Broken(f"With {given} the service does not start: {detail}{where}") from None
 
-    def launch(self, count: int, *, users: int = 0, database: str = "sqlite", **changes: str | None) -> list[Api]:
+    def launch(
+        self,
+        count: int,
+        *,
+        users: int = 0,
+        database: str = "sqlite",
+        together: bool = False,
+        **changes: str | None,
+    ) -> list[Api]:
         """Start replicas. Raises ``StartFailedError``."""
         settings, sql = self._settings(users, database, changes)
+        names = [f"service-{self._count}.{replica}" for replica in range(count)]
+        if together:
+            with ThreadPoolExecutor(count) as pool_of_threads:
+                services = list(pool_of_threads.map(lambda name: self._serve(settings, name), names))
+        else:
+            services = [self._serve(settings, name) for name in names]
         pool = Pool.of(settings)
-        found = []
-        for replica in range(count):
-            service = self._serve(settings, f"service-{self._count}.{replica}")
-            found.append(Api(service, settings, pool, database=sql))
-        return found
+        return [Api(service, settings, pool, database=sql) for service in services]
 
     def another(self, api: Api, **changes: str) -> Api:
         """Start one more replica beside a running one, or after it has ended, perhaps with a changed setting."""
@@ -98,6 +118,14 @@ class Bench:
 
     def refuses(self, **changes: str | None) -> Exit:
         """Start a service that must refuse its settings, and return how it ended. Raises ``Broken`` if it runs on."""
+        return self.all_refuse([changes])[0]
+
+    def all_refuse(self, cases: Sequence[Mapping[str, str | None]]) -> list[Exit]:
+        """Do so with several settings, each on its own, at the same time."""
+        begun = [self._begin_refusal(changes) for changes in cases]
+        return [self._end_refusal(service, changes) for service, changes in zip(begun, cases, strict=True)]
+
+    def _begin_refusal(self, changes: Mapping[str, str | None]) -> Service:
         settings, _ = self._settings(0, "sqlite", changes)
         log_path = self.directory / f"refused-{self._count}.log"
         listener = listen()
@@ -111,15 +139,19 @@ class Bench:
         )
         service = Service(process, listener.getsockname()[:2], log_path, "refused")
         listener.close()
+        self._started.append(service)
+        return service
+
+    def _end_refusal(self, service: Service, changes: Mapping[str, str | None]) -> Exit:
         watch = patience.Stopwatch()
-        code = process.wait(START_LIMIT + patience.GRACE)
+        code = service.process.wait(START_LIMIT + patience.GRACE)
         while code is None:
             watch.stop()
             if watch.elapsed - watch.starved > START_LIMIT + patience.GRACE:
                 service.stop(grace=0.5)
                 named = ", ".join(changes)
                 raise Broken(f"The service keeps running with {named} absent or wrong; it must end with an error.")
-            code = process.wait(0.5)
+            code = service.process.wait(0.5)
         service.stop(grace=0.5)
         return Exit(code, service.lines())
 
@@ -164,7 +196,7 @@ class Bench:
         self,
         users: int,
         database: str,
-        changes: dict[str, str | None],
+        changes: Mapping[str, str | None],
     ) -> tuple[Settings, SqliteDatabase | PostgresDatabase]:
         self._count += 1
         sql = self.stack.postgres() if database == "postgres" else self.stack.sqlite(f"service{self._count}")
@@ -174,7 +206,7 @@ class Bench:
             "OPENAI_BASE_URL": self.provider.base_url,
             "OPENAI_API_KEY": self.provider.api_key,
         }
-        return Settings.draw(users=users, changes=given | changes, rng=self.rng), sql
+        return Settings.draw(users=users, changes={**given, **changes}, rng=self.rng), sql
 
     def _environment(self, settings: Settings) -> dict[str, str]:
         home = self.directory / "home"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import random
 import shlex
@@ -109,10 +110,11 @@ class Prepared:
     address: wire.Address
     service: str
     disguise: Mapping[str, str]
+    source: str = ""
 
     def begin(self, *, timeout: float = wire.TIMEOUT, hold_back: int = 0) -> Pending:
         """Send the request and return at once."""
-        talk = wire.Talk(self.address, self.request, time.monotonic() + timeout)
+        talk = wire.Talk(self.address, self.request, time.monotonic() + timeout, self.source)
         talk.open(hold_back=hold_back)
         return Pending(self, talk)
 
@@ -256,6 +258,7 @@ class Caller:
         disguise: Mapping[str, str] | None = None,
     ) -> None:
         self.address = address
+        self.source = ""
         self.headers = dict(headers or {})
         self.service = service
         self.name = name
@@ -263,7 +266,15 @@ class Caller:
 
     def at(self, address: wire.Address) -> Caller:
         """Return the same caller, talking to another replica."""
-        return Caller(address, self.headers, service=self.service, name=self.name, disguise=self.disguise)
+        twin = copy.copy(self)
+        twin.address = address
+        return twin
+
+    def from_host(self, source: str) -> Caller:
+        """Return the same caller on another address of this machine (Linux: any in 127.0.0.0/8)."""
+        twin = copy.copy(self)
+        twin.source = source
+        return twin
 
     def prepare(
         self,
@@ -291,7 +302,7 @@ class Caller:
         query = f"?{urllib.parse.urlencode(params)}" if params else ""
         wired = tuple((name.encode(), v if isinstance(v, bytes) else v.encode()) for name, v in everything.items())
         request = wire.Request(method, path + query, wired, body, chunked)
-        return Prepared(request, self.address, self.service, self.disguise)
+        return Prepared(request, self.address, self.service, self.disguise, self.source)
 
     def begin(self, method: str, path: str, *, timeout: float = wire.TIMEOUT, **options: Any) -> Pending:  # noqa: ANN401
         """Send a request and return at once; options as for ``prepare``."""

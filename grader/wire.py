@@ -60,6 +60,7 @@ class Talk:
     address: Address
     request: Request
     deadline: float
+    source: str = ""
     status: int | None = None
     headers: list[tuple[str, str]] = field(default_factory=list)
     chunks: list[tuple[float, bytes]] = field(default_factory=list)
@@ -93,7 +94,9 @@ class Talk:
         self._parser.send(h11.EndOfMessage())
         self.started = time.monotonic()
         try:
-            self._socket = socket.create_connection(self.address, timeout=max(0.01, self.deadline - self.started))
+            patience = max(0.01, self.deadline - self.started)
+            source = (self.source, 0) if self.source else None
+            self._socket = socket.create_connection(self.address, timeout=patience, source_address=source)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socket.setblocking(False)
         except OSError as error:
