@@ -264,16 +264,10 @@ class Caller:
         self.name = name
         self.disguise = disguise or {}
 
-    def at(self, address: wire.Address) -> Caller:
-        """Return the same caller, talking to another replica."""
+    def at(self, address: wire.Address, *, source: str = "") -> Caller:
+        """Return the same caller, talking to another replica, perhaps from another address of this machine."""
         twin = copy.copy(self)
-        twin.address = address
-        return twin
-
-    def from_host(self, source: str) -> Caller:
-        """Return the same caller on another address of this machine (Linux: any in 127.0.0.0/8)."""
-        twin = copy.copy(self)
-        twin.source = source
+        twin.address, twin.source = address, source
         return twin
 
     def prepare(
