@@ -37,6 +37,7 @@ COURSE = {
     "serve": Command("grader.course_commands", "serve", "run your service with a Redis and a model of its own"),
     "catch-up": Command("grader.course_commands", "catch_up", "bring your service to the state after a lab"),
     "reset": Command("grader.course_commands", "reset", "put a file of your service back to its start"),
+    "restore": Command("grader.course_commands", "restore", "bring back what another command replaced"),
     "render": Command("grader.course_commands", "render", "write the service with some labs solved"),
     "sync": Command("grader.course_commands", "sync", "write the starter anew from the finished service"),
     "check": Command("grader.course_commands", "check", "prove that labs, briefs, notebooks and checks agree"),
