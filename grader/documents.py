@@ -1,0 +1,77 @@
+"""Documents: the passages of README and briefs that are written from the checks, so that nothing is listed twice."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from grader.course import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from grader.course import Chapter, Course
+
+
+class NoPlaceError(ValueError):
+    """A document lacks the two comments between which a passage belongs."""
+
+
+def written(course: Course) -> dict[Path, str]:
+    """Return each document that holds a passage of ours, as it should read. Raises ``NoPlaceError``.
+
+    A brief that does not exist is left out.
+    """
+    readme = ROOT / "README.md"
+    texts = {readme: fill(readme.read_text(encoding="utf-8"), "labs", table(course), name=readme.name)}
+    for chapter in course.labs:
+        if chapter.brief.exists():
+            text = chapter.brief.read_text(encoding="utf-8")
+            texts[chapter.brief] = fill(text, "checks", promises(chapter), name=chapter.brief.name)
+    return texts
+
+
+def fill(text: str, passage: str, content: str, *, name: str) -> str:
+    """Put `content` between `<!-- passage -->` and `<!-- /passage -->`. Raises ``NoPlaceError``."""
+    start, end = f"<!-- {passage} -->", f"<!-- /{passage} -->"
+    filled, places = re.subn(
+        rf"{start}\n.*?{end}", lambda _: f"{start}\n\n{content}\n\n{end}", text, count=1, flags=re.DOTALL
+    )
+    if not places:
+        raise NoPlaceError(f"{name} has no place between `{start}` and `{end}`")
+    return filled
+
+
+def table(course: Course) -> str:
+    """Return the README's table of labs."""
+    rows = ["| lab | what it is about | time | checks | points |", "|---|---|--:|--:|--:|"]
+    rows += [_row(chapter) for chapter in course.labs]
+    return "\n".join(rows)
+
+
+def _row(chapter: Chapter) -> str:
+    name, _, about = chapter.title.partition(": ")
+    brief = os.path.relpath(chapter.brief, ROOT)
+    points = sum(check.points for check in chapter.checks)
+    cells = (
+        f"[{chapter.number} · {name}]({brief})",
+        about or name,
+        f"{chapter.lab.minutes} min",
+        len(chapter.checks),
+        points,
+    )
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def promises(chapter: Chapter) -> str:
+    """Return a brief's list of what is checked, in the checks' own sentences."""
+    lines = [f"- {check.promise}{_worth(check.points)}" for check in chapter.checks if not check.guard]
+    guards = [f"- {check.promise}" for check in chapter.checks if check.guard]
+    if guards:
+        lines += ["", "Kept from the start; take care that it stays so:", "", *guards]
+    return "\n".join(lines)
+
+
+def _worth(points: int) -> str:
+    return f" *({points} point{'s' if points > 1 else ''})*"
