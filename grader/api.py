@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,12 @@ class Api:
         import redis  # noqa: PLC0415  # 0.2 s, for the few checks that look into it
 
         return redis.Redis.from_url(self.settings.env["REDIS_URL"], socket_timeout=5.0)
+
+    def without_database(self) -> AbstractContextManager[None]:
+        """Make the database unreachable inside: SQLite's file becomes a folder, PostgreSQL stops."""
+        if hasattr(self.database, "broken"):
+            return self.database.broken()
+        return self.database.stopped()
 
     @property
     def address(self) -> wire.Address:
