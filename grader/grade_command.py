@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from grader import workspace
 from grader.course import Course
 from grader.formats import SUFFIXES, View, render
-from grader.formats.visible import visible_report
+from grader.formats.visible import visible, visible_report
 from grader.hints import next_hint
 from grader.history import History
 from grader.parts import PartFailedError, PartMissingError
@@ -48,7 +48,7 @@ def run(options: Namespace) -> int:
     try:
         return _run(options)
     except (UsageError, UnknownLabError, BadSubmissionError, PartMissingError, PartFailedError) as problem:
-        print(f"grade: {problem}", file=sys.stderr)
+        print(f"grade: {visible(' '.join(str(problem).split()))}", file=sys.stderr)
         return 2
 
 

@@ -38,3 +38,14 @@ def grading() -> Iterator[Grading]:
     """Grade folders in a workshop that is started once a session."""
     with open_grading() as opened:
         yield opened
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Grade in a course of one's own, with a home of its own and no colours from outside."""
+    (tmp_path / "labs" / "service").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
+    for name in ("COURSE_SERVICE", "FORCE_COLOR", "NO_COLOR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path

@@ -98,16 +98,15 @@ class Page:
 
     def ending(self, report: Report) -> None:
         """Print the points, the price, the time, how to repeat the run and what to do next."""
-        verdict = Text(sentences.verdict(report), STYLES[report.outcome])
-        self._hang(
-            Text(), verdict if report.problem else Text.assemble((sentences.points(report), "bold"), " · ", verdict)
-        )
+        if not report.problem:
+            verdict = Text(sentences.verdict(report), STYLES[report.outcome])
+            self._hang(Text(), Text.assemble((sentences.points(report), "bold"), " · ", verdict))
         for line in filter(None, [sentences.undecided(report), *report.notes, sentences.bill(report)]):
             self._hang(Text(), Text(line))
         guards = [f"guard {name}: {state}" for name, state in report.guards.items()] if self.view.verbose else []
         for line in [*guards, f"{sentences.times(report)} · seed {report.seed}"]:
             self._hang(Text(), Text(line, "dim"))
-        if report.command:
+        if report.command and not report.problem:
             self._line(Text(f"Repeat: {report.command}", "dim"))
         for name in self.view.files:
             self._line(Text(f"Written: {name}", "dim"))
