@@ -94,12 +94,15 @@ def _starter() -> Iterator[str]:
             return
         if touched():
             return
-        for path in paths:
-            mine = STARTER / path
-            if not mine.is_file() or mine.read_bytes() != (rendered / path).read_bytes():
-                yield f"labs/service/{path} is not what solutions/service renders to: run `course sync`"
-        for path in sorted(set(starter.files(STARTER)) - set(paths)):
-            yield f"labs/service/{path} does not come from solutions/service: run `course sync`"
+        differing = [path for path in paths if _read(STARTER / path) != _read(rendered / path)]
+        differing += sorted(set(starter.files(STARTER)) - set(paths))
+        if differing:
+            names = ", ".join(map(str, differing[:3])) + (" …" if len(differing) > 3 else "")
+            yield f"labs/service is not what solutions/service renders to ({names}): run `course sync`"
+
+
+def _read(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
 
 
 def touched() -> bool:
