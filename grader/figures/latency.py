@@ -91,7 +91,7 @@ def _percentiles(p: Params) -> View:
 def percentiles(**start: object) -> Figure:
     """Show latencies, their mean and percentiles, and what a histogram with given buckets reports."""
     controls = (
-        Slider("p", "Percentile p", 1, 99.9, 95, 0.1),
+        Slider("p", "Percentile p", 1, 99.9, 99, 0.1),
         Choice("buckets", "Buckets of the histogram", (("default", "client's default"), ("coarse", "three"), ("fitted", "made for models")), "default"),
         stops("median", "A usual request takes", 1.0, (0.1, 0.2, 0.5, 1, 2, 5), "s"),
         stops("slow", "Slow requests", 0.08, (0, 0.01, 0.02, 0.05, 0.08, 0.1, 0.2), "%"),

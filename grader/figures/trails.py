@@ -53,10 +53,8 @@ STORY = (
 def written(line: Line, *, ids: bool) -> str:
     """Return the record as one line of JSON, with or without its request id."""
     stamp = f"2026-03-02T14:05:{line.at // 1000:02d}.{line.at % 1000:03d}Z"
-    record: dict[str, Any] = {"timestamp": stamp, "source": line.source, "event": line.event}
-    if ids:
-        record["request_id"] = IDS[line.request]
-    return json.dumps(record | dict(line.extra))
+    name: dict[str, Any] = {"request_id": IDS[line.request]} if ids else {}
+    return json.dumps({"timestamp": stamp, **name, "source": line.source, "event": line.event, **dict(line.extra)})
 
 
 def suspects(request: str) -> list[Line]:

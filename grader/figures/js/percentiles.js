@@ -7,7 +7,7 @@ export default figure({
   draw(pen, s, ctx) {
     const left = 10, right = ctx.W - 10, top = 66, bottom = 236, log = scale(Math.log(s.low), Math.log(s.high), left, right), x = (v) => log(Math.log(clamp(v, s.low, s.high)));
     const most = Math.max(...s.bars), y = scale(0, most, bottom, top), w = (right - left) / s.bars.length;
-    for (const v of [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]) { pen.line(x(v), top, x(v), bottom, 'grid'); pen.text(x(v), bottom + 17, clock(v), 'mute n', v === 0.05 ? 'start' : v === 100 ? 'end' : 'middle'); }
+    for (const v of ctx.W < 620 ? [0.05, 0.2, 1, 5, 20, 100] : [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]) { pen.line(x(v), top, x(v), bottom, 'grid'); pen.text(x(v), bottom + 17, clock(v), 'mute n', v === 0.05 ? 'start' : v === 100 ? 'end' : 'middle'); }
     s.bars.forEach((count, i) => {
       const beyond = left + (i + 0.5) * w >= x(s.true);
       pen.rect(left + i * w + 0.75, y(count), w - 1.5, bottom - y(count), `fill mv ${beyond ? 'c-main' : 'c-sky'}`, { rx: 1.5, opacity: beyond ? 1 : 0.75 });

@@ -6,7 +6,7 @@ export default figure({
   draw(pen, s, ctx) {
     const left = 84, right = ctx.W - 14, bend = (ms) => Math.log10(1 + ms / 4), x0 = scale(0, bend(2500), left + 8, right), x = (ms) => x0(bend(ms));
     const y = (source) => 34 + s.sources.indexOf(source) * 30, bottom = 34 + (s.sources.length - 1) * 30;
-    for (const v of [0, 10, 50, 100, 500, 1000, 2000]) { pen.line(x(v), 20, x(v), bottom + 12, 'grid'); pen.text(x(v), 12, v < 1000 ? `${v} ms` : `${v / 1000} s`, 'mute n', 'middle'); }
+    for (const v of ctx.W < 620 ? [0, 10, 100, 1000] : [0, 10, 50, 100, 500, 1000, 2000]) { pen.line(x(v), 20, x(v), bottom + 12, 'grid'); pen.text(x(v), 12, v < 1000 ? `${v} ms` : `${v / 1000} s`, 'mute n', 'middle'); }
     for (const source of s.sources) { pen.text(0, y(source) + 4, source, 'b'); pen.line(left, y(source), right, y(source), 'grid'); }
     const mine = s.lines.filter((line) => line.on);
     if (s.ids) pen.curve(mine.map((line) => [x(line.at), y(line.source)]), 'c-main', { opacity: 0.55 });
