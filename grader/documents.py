@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from grader.course import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from grader.course import Chapter, Course
+    from grader.declaration import Check
 
 
 class NoPlaceError(ValueError):
@@ -45,33 +47,31 @@ def fill(text: str, passage: str, content: str, *, name: str) -> str:
 
 def table(course: Course) -> str:
     """Return the README's table of labs."""
-    rows = ["| lab | what it is about | time | checks | points |", "|---|---|--:|--:|--:|"]
+    rows = ["| lab | time | checks | points |", "|---|--:|--:|--:|"]
     rows += [_row(chapter) for chapter in course.labs]
     return "\n".join(rows)
 
 
 def _row(chapter: Chapter) -> str:
-    name, _, about = chapter.title.partition(": ")
-    brief = os.path.relpath(chapter.brief, ROOT)
+    link = f"[{chapter.number} · {chapter.title}]({os.path.relpath(chapter.brief, ROOT)})"
     points = sum(check.points for check in chapter.checks)
-    cells = (
-        f"[{chapter.number} · {name}]({brief})",
-        about or name,
-        f"{chapter.lab.minutes} min",
-        len(chapter.checks),
-        points,
-    )
-    return f"| {' | '.join(map(str, cells))} |"
+    return f"| {link} | {chapter.lab.minutes} min | {len(chapter.checks)} | {points} |"
 
 
 def promises(chapter: Chapter) -> str:
     """Return a brief's list of what is checked, in the checks' own sentences."""
-    lines = [f"- {check.promise}{_worth(check.points)}" for check in chapter.checks if not check.guard]
-    guards = [f"- {check.promise}" for check in chapter.checks if check.guard]
+    graded = [check for check in chapter.checks if not check.guard]
+    guards = [check for check in chapter.checks if check.guard]
+    size = f"{_plural(len(graded), 'check')}, {_points(graded)}, about {chapter.lab.minutes} minutes."
+    lines = [size, "", *(f"- {check.promise} *({_points([check])})*" for check in graded)]
     if guards:
-        lines += ["", "Kept from the start; take care that it stays so:", "", *guards]
+        lines += ["", "True from the start; it must stay so:", "", *(f"- {check.promise}" for check in guards)]
     return "\n".join(lines)
 
 
-def _worth(points: int) -> str:
-    return f" *({points} point{'s' if points > 1 else ''})*"
+def _points(checks: Sequence[Check]) -> str:
+    return _plural(sum(check.points for check in checks), "point")
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
