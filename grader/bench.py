@@ -14,12 +14,13 @@ from grader.api import Api, Pool
 from grader.expectation import Broken
 from grader.service import START_LIMIT, Service, StartFailedError, base_environment, listen
 from grader.settings import Settings
+from grader.sqlite import SqliteDatabase
 from grader.submission import Submission
 
 if TYPE_CHECKING:
     from grader.postgres import PostgresDatabase
     from grader.provider import Provider
-    from grader.stack import SqliteDatabase, Stack
+    from grader.stack import Stack
     from grader.supervisor import Process, Supervisor
 
 
@@ -95,6 +96,19 @@ class Bench:
             services = [self._serve(settings, name) for name in names]
         pool = Pool.of(settings)
         return [Api(service, settings, pool, database=sql) for service in services]
+
+    def start_without_database(self, *, users: int = 0, **changes: str | None) -> tuple[Api, SqliteDatabase]:
+        """Start a service whose SQLite file is a folder until it is repaired."""
+        settings, sql = self._settings(users, "sqlite", changes)
+        if not isinstance(sql, SqliteDatabase):
+            raise TypeError("only a SQLite file can be broken before the start")
+        sql.break_()
+        try:
+            service = self._serve(settings, f"service-{self._count}")
+        except StartFailedError as failed:
+            why = failed.problem.detail or failed.problem.cause
+            raise Broken(f"Without its database the service does not start: {why}") from None
+        return Api(service, settings, Pool.of(settings), database=sql), sql
 
     def another(self, api: Api, **changes: str) -> Api:
         """Start one more replica beside a running one, or after it has ended, perhaps with a changed setting."""
