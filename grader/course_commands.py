@@ -40,7 +40,7 @@ def reset(words: Sequence[str]) -> int:
     with rendered(solved) as source:
         paths = sorted(starter.files(source))
         if options.lab:
-            paths = _asked_by(options.lab, source)
+            paths = [path for path in paths if options.lab in starter.labs_in(SOURCE / path)]
         elif options.files:
             paths = [path for name in options.files for path in _named(name, paths)]
         return _bring(source, paths, f"as lab {options.lab} begins" if options.lab else "as it came")
@@ -130,16 +130,6 @@ def rendered(solved: Collection[int]) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _asked_by(lab: int, before: Path) -> list[Path]:
-    """Return the files in which a lab has something to write: those that change when it is solved."""
-    with rendered(range(1, lab + 1)) as after:
-        return [path for path in sorted(starter.files(after)) if not _equal(before / path, after / path)]
-
-
-def _equal(one: Path, other: Path) -> bool:
-    return one.exists() and one.read_bytes() == other.read_bytes()
-
-
 def _named(name: str, paths: Sequence[Path]) -> list[Path]:
     """Return what a learner means by a path: seen from the service or from where they stand, a file or a folder."""
     service = workspace.root() / workspace.SERVICE
@@ -176,9 +166,10 @@ def _backups() -> Path:
 
 def _lab(text: str) -> int:
     """Read a lab's number."""
-    numbers = [0, *(chapter.number for chapter in Course().labs)]
-    if not text.isdecimal() or int(text) not in numbers:
-        raise argparse.ArgumentTypeError(f"there is no lab {text}; there are {_words(numbers[1:])}")
+    numbers = {chapter.number for chapter in Course().labs}
+    numbers.update(*(starter.labs_in(SOURCE / path) for path in starter.files(SOURCE)))
+    if not text.isdecimal() or int(text) not in {0, *numbers}:
+        raise argparse.ArgumentTypeError(f"there is no lab {text}; there are {_words(sorted(numbers))}")
     return int(text)
 
 

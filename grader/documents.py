@@ -6,6 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from grader import starter
 from grader.course import ROOT
 
 if TYPE_CHECKING:
@@ -63,10 +64,17 @@ def promises(chapter: Chapter) -> str:
     graded = [check for check in chapter.checks if not check.guard]
     guards = [check for check in chapter.checks if check.guard]
     size = f"{_plural(len(graded), 'check')}, {_points(graded)}, about {chapter.lab.minutes} minutes."
-    lines = [size, "", *(f"- {check.promise} *({_points([check])})*" for check in graded)]
+    lines = [size + _places(chapter.number), "", *(f"- {check.promise} *({_points([check])})*" for check in graded)]
     if guards:
         lines += ["", "True from the start; it must stay so:", "", *(f"- {check.promise}" for check in guards)]
     return "\n".join(lines)
+
+
+def _places(number: int) -> str:
+    """Name the files in which a lab has something to write."""
+    source = ROOT / "solutions" / "service"
+    found = [f"`{path}`" for path in sorted(starter.files(source)) if number in starter.labs_in(source / path)]
+    return f" The places are marked in {', '.join(found)}." if found else ""
 
 
 def _points(checks: Sequence[Check]) -> str:
