@@ -122,6 +122,8 @@ def _build_map(loader: _Loader, node: yaml.MappingNode, built: dict[int, Value])
 def _refuse_doubles(node: yaml.MappingNode) -> None:
     seen: set[str] = set()
     for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise YamlError("a key that is no text", key.start_mark.line + 1)
         name = str(key.value)
         if name in seen and key.tag != "tag:yaml.org,2002:merge":
             raise YamlError(f"the key {name!r} stands here twice", key.start_mark.line + 1)

@@ -177,7 +177,7 @@ class _Player:
             goes = self.holds(text(step.get("if")), list(state), list(state), {})
             if goes is False:
                 continue
-            if steps.does(steps.TEST, step, self.tree) and not steps.does(steps.DEPLOY, step, self.tree):
+            if steps.does(steps.TEST, step, self.tree, name=name) and not steps.does(steps.DEPLOY, step, self.tree):
                 inner.tested = True
                 failed = failed or (not self.tests_pass and goes is True)
             if goes and deploys(step, place, self.tree):

@@ -76,7 +76,12 @@ def rule(name: str, kind: str, *, why: str, mend: str, advice: bool = False) -> 
 
 
 def judge(entry: Rule, tree: Tree) -> list[Finding]:
-    """Judge the files of `tree` by one rule; findings in the order of files and lines."""
+    """Judge the files of `tree` by one rule; findings in the order of files and lines.
+
+    Where a file cannot be read, the rule that says so is the only one of its kind to speak.
+    """
+    if entry.kind in tree.read().problems and not entry.name.endswith("-unreadable"):
+        return []
     spots = sorted(dict.fromkeys(entry.judge(tree)), key=lambda spot: (spot.file, spot.line or 0))
     return [_finding(entry, spot) for spot in spots]
 

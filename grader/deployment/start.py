@@ -162,40 +162,37 @@ def _spot(tree: Tree, what: str) -> Spot:
 def start_app_missing(tree: Tree) -> Iterator[Spot]:
     """The application that the image starts is in the service's folder."""
     started = image_launch(tree)
-    missing = started and missing_module(tree, started)
+    missing = started and missing_module(tree, started, image=tree.image)
     if missing:
         yield _spot(tree, f"There is no module {missing} in this folder.")
 
 
-def missing_module(tree: Tree, started: Launch) -> str | None:
-    """Return the module of a start command when no file of the service could be it."""
+def missing_module(tree: Tree, started: Launch, *, image: Image | None = None) -> str | None:
+    """Return the module of a start command when no file of the service could be it; `image` may have moved files."""
     if started.application is None or not tree.files:
         return None
     top = started.application.split(".")[0]
-    folders = {name.split("/")[-2] for name in tree.files if name.count("/") and name.endswith(".py")}
-    modules = {name.rsplit("/", 1)[-1].removesuffix(".py") for name in tree.files if name.endswith(".py")}
-    at_root = {name.removesuffix(".py") for name in tree.files if "/" not in name} | {
-        name.split("/")[0] for name in tree.files if "/" in name
-    }
-    moved = any(option in word for word in started.words for option in ("--app-dir", "--chdir", "--working-dir", "-d"))
-    elsewhere = moved or _path_changed(tree)
-    known = (at_root | folders | modules) if elsewhere else at_root
+    code = [name for name in tree.files if name.endswith(".py")]
+    moved = any(word.startswith(("--app-dir", "--chdir", "--working-dir")) for word in started.words)
+    if moved or (image is not None and _moves_code(tree, image)):
+        known = {part.removesuffix(".py") for name in code for part in name.split("/")}
+    else:
+        inside = [name.removeprefix("src/") for name in code] if tree.text("pyproject.toml") else []
+        known = {name.split("/")[0].removesuffix(".py") for name in [*code, *inside]}
     return None if top in known else top
 
 
-def _path_changed(tree: Tree) -> bool:
-    """Whether modules may be found outside the root: another WORKDIR, PYTHONPATH, an installed package."""
-    image = tree.image
-    if tree.text("pyproject.toml") and re.search(
-        r"^\[(?:build-system|project)\]", tree.text("pyproject.toml") or "", re.MULTILINE
-    ):
+def _moves_code(tree: Tree, image: Image) -> bool:
+    """Whether the image has its modules elsewhere than the folder: by PYTHONPATH, WORKDIR, or a copied folder."""
+    if "PYTHONPATH" in image.settings or len(image.stage.history("WORKDIR")) > 1:
         return True
-    if image is None:
-        return False
-    copied = any(
-        copy.sources not in {("",), ("*",)} and "." not in copy.step.arguments[-1].strip("/") for copy in tree.copies
-    )
-    return copied or "PYTHONPATH" in image.settings or len(image.stage.history("WORKDIR")) > 1
+    for copy in tree.copies:
+        target = copy.step.arguments[-1].rstrip("/").rsplit("/", 1)[-1]
+        for source in copy.sources:
+            folder = any(name.startswith(f"{source}/") for name in tree.files)
+            if source and folder and target != source.rsplit("/", 1)[-1]:
+                return True
+    return False
 
 
 @rule(

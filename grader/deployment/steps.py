@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from grader.deployment.located import Map, items, mapping, text
+from grader.deployment.shell import base, commands
 
 if TYPE_CHECKING:
     from grader.deployment.tree import Tree
@@ -54,6 +55,39 @@ DEPLOY = _any(
     rf"{_TASK}deploy\b",
 )
 _STUB = re.compile(r"(?:\s*(?:echo\b[^\n]*|true|:|exit 0|#[^\n]*)?(?:\n|$))*")
+_PLAIN = frozenset(
+    [
+        "apt",
+        "apt-get",
+        "cat",
+        "cd",
+        "cp",
+        "curl",
+        "docker",
+        "echo",
+        "exit",
+        "export",
+        "git",
+        "kubectl",
+        "ls",
+        "mkdir",
+        "mv",
+        "npm",
+        "pip",
+        "poetry",
+        "printf",
+        "python",
+        "python3",
+        "rm",
+        "set",
+        "sleep",
+        "source",
+        "sudo",
+        "test",
+        "true",
+        "uv",
+    ],
+)
 _COMMON = re.compile(
     r"actions/(?:checkout|setup-|cache|upload|download|github-script)|setup-(?:uv|buildx)|login-action"
 )
@@ -76,7 +110,9 @@ def does(pattern: re.Pattern[str], step: Map, tree: Tree, *, name: str = "") -> 
     ):
         return True
     titled = f"{text(step.get('name'))} {text(step.get('id'))} {name}".lower()
-    return bool(_named(pattern).search(titled)) and not is_stub(step) and not _DRY.search(said)
+    if not _named(pattern).search(titled) or _DRY.search(said):
+        return False
+    return not is_stub(step) if pattern is DEPLOY else not (is_stub(step) or _is_plain(step))
 
 
 def _named(pattern: re.Pattern[str]) -> re.Pattern[str]:
@@ -87,6 +123,12 @@ def _named(pattern: re.Pattern[str]) -> re.Pattern[str]:
         DEPLOY: r"\b(?:deploy|roll ?out)",
     }
     return re.compile(words[pattern])
+
+
+def _is_plain(step: Map) -> bool:
+    """Whether a step's commands are all well known, so that its name adds nothing to what they say."""
+    found = commands(text(step.get("run")))
+    return bool(found) and all(command.words[:1] and base(command.words[0]) in _PLAIN for command in found)
 
 
 def is_stub(step: Map) -> bool:

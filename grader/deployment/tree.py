@@ -93,6 +93,12 @@ class Tree:
             elif entry.is_file():
                 yield entry.relative_to(self.root).as_posix()
 
+    def read(self) -> Tree:
+        """Read everything, so that `problems` is complete."""
+        for name in ("dockerfile", "compose", "procfile", "railway", "workflows", "manifests"):
+            getattr(self, name)
+        return self
+
     def _trouble(self, kind: str, file: str, line: int | None, what: str) -> None:
         self.problems.setdefault(kind, []).append(Spot(file, line, what))
 
@@ -206,7 +212,9 @@ class Tree:
                 located.items(each.content.get("items")) if each.content.get("kind") == "List" else [each.content]
             )
         ]
-        return [each for each in flat if each.content.get("kind") not in {None, "Kustomization", "Component"}]
+        return [
+            each for each in flat if located.text(each.content.get("kind")) not in {"", "Kustomization", "Component"}
+        ]
 
     def _yaml(self, folder: str) -> list[str]:
         deep = folder == "k8s"
