@@ -32,7 +32,5 @@ def service() -> Path:
 
 def short(path: Path) -> str:
     """Write the path as one would type it: relative where it lies below the current folder."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+    inside = path.resolve().is_relative_to(Path.cwd()) and path.resolve() != Path.cwd()
+    return str(path.resolve().relative_to(Path.cwd()) if inside else path)

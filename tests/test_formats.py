@@ -248,6 +248,7 @@ def test_long_curl_lines_can_still_be_pasted() -> None:
 
     assert len(lines) > 1
     assert all(line.endswith(" \\") for line in lines[:-1])
+    assert all(line.startswith("  -") for line in lines[1:])
     assert " ".join(line.removesuffix(" \\").strip() for line in lines) == command
     assert any(line.strip().startswith("-d '{") for line in lines)
 

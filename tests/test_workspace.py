@@ -41,3 +41,4 @@ def test_the_environment_decides(course: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_short_paths(course: Path) -> None:
     assert workspace.short(course / "labs" / "service" / "app" / "main.py") == "main.py"
     assert workspace.short(Path("/somewhere/else")) == "/somewhere/else"
+    assert workspace.short(Path.cwd()) == str(Path.cwd())

@@ -25,7 +25,7 @@ def curl_lines(command: str, width: int) -> list[str]:
             lines[-1] += " \\"
             lines.append("  " + group)
         else:
-            lines[-1] = f"{lines[-1]} {group}".strip()
+            lines[-1] = f"{lines[-1]} {group}" if lines[-1] else group
     return lines
 
 

@@ -127,7 +127,9 @@ class LiveProgress:
         marks.append("·" * (row.total - len(row.results)), "dim")
         line = Text.assemble(sign, f" Lab {row.number:>2} ")
         if self.console.width >= TITLE + 40:
-            line.append(f"{row.title[:TITLE]:<{TITLE}} ")
+            title = Text(row.title.partition(":")[0])
+            title.truncate(TITLE, overflow="ellipsis", pad=True)
+            line.append(title).append(" ")
         line.append(marks).append(f"  {row.score} pt  {row.seconds:.1f} s  ")
         return self._fit(line.append(visible(next(iter(row.running.values()), "")), "dim"))
 

@@ -29,8 +29,10 @@ STYLES = {
 }
 MOST_LINES = 8
 """How many lines of a log or an answer are shown unless all is asked for."""
-MOST_ROWS = 3
+MOST_ROWS = 4
 """How many rows of the screen one such line may take."""
+DULL = frozenset({"date", "server", "content-length", "connection", "vary", "transfer-encoding"})
+"""Headers that are shown only when all is asked for."""
 NARROW = 60
 """Below this many columns details stand under their label, not beside it."""
 
@@ -75,8 +77,11 @@ class Page:
         """Print a lab: its points, one line a check, and the first failing check in full."""
         title = Text.assemble((f"Lab {lab.number} · {lab.title}", "bold"), f" · {sentences.points(lab)}")
         self._hang(Text(), title)
+        told = ""
         for check in lab.checks:
-            self._check(check, full=self.view.verbose or check is lab.first_blocking)
+            full = self.view.verbose or check is lab.first_blocking
+            self._check(check, full=full, why=check.message if check.message != told else "")
+            told = check.message
         self._line()
 
     def problem(self, problem: StartProblem) -> None:
@@ -114,13 +119,16 @@ class Page:
         for number, step in enumerate(sentences.next_steps(report, self.view)):
             self._hang(Text("      " if number else "Next: ", "bold"), Text(step, "bold"))
 
-    def _check(self, check: CheckResult, *, full: bool) -> None:
+    def _check(self, check: CheckResult, *, full: bool, why: str) -> None:
         start = Text.assemble("  ", _mark(check.outcome), f"{sentences.score(check):>3}  ")
-        self._hang(start, Text(check.promise, "dim" if check.outcome is Outcome.SKIPPED else ""))
+        promise = Text(check.promise, "dim" if check.outcome is Outcome.SKIPPED else "")
+        if not full and self.width >= NARROW:
+            promise.truncate(self._room(start), overflow="ellipsis")
+        self._hang(start, promise)
         if full:
             self._details(check)
         elif check.outcome not in (Outcome.PASSED, Outcome.FAILED):
-            self._hang(Text(" " * len(start)), Text(check.message, "dim"))
+            self._hang(Text(" " * len(start)), Text(why, "dim"))
 
     def _details(self, check: CheckResult) -> None:
         if check.outcome is not Outcome.PASSED:
@@ -141,7 +149,11 @@ class Page:
 
     def _exchange(self, exchange: ExchangeRecord) -> None:
         self._labelled("sent", curl_lines(exchange.curl, self.width - self.indent - 11), wrap=False)
-        headers = [f"{name}: {value}" for name, value in exchange.response_headers.items()]
+        headers = [
+            f"{name}: {value}"
+            for name, value in exchange.response_headers.items()
+            if self.view.verbose or name.lower() not in DULL
+        ]
         answer = self._some([*headers, *exchange.response.splitlines()])
         self._labelled("got", [sentences.answered(exchange), *answer], words=False)
 
@@ -150,7 +162,7 @@ class Page:
         if self.view.verbose:
             return list(lines)
         most = MOST_ROWS * (self.width - self.indent - 11)
-        short = [line if len(line) <= most else line[: most - 1] + "…" for line in lines]
+        short = [line if len(line) <= most else f"{line[: most // 2]} … {line[-(most // 2 - 3) :]}" for line in lines]
         if len(short) <= MOST_LINES + 1:
             return short
         note = f"… {len(short) - MOST_LINES} more lines, shown by --verbose"
