@@ -1,0 +1,89 @@
+"""Allowances: what of a caller's requests may pass in a time, judged by counting between two bounds."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from grader.client import Exchange
+from grader.expectation import demand, expect
+
+
+@dataclass(frozen=True)
+class Tally:
+    """One caller's requests: those that passed, and those that were refused with 429."""
+
+    exchanges: tuple[Exchange, ...]
+
+    @classmethod
+    def of(cls, exchanges: Iterable[Exchange]) -> Tally:
+        """Count requests, each of which was answered 200 or 429."""
+        kept = tuple(exchanges)
+        for exchange in kept:
+            expect(exchange).status(200, 429)
+        return cls(kept)
+
+    @property
+    def passed(self) -> list[Exchange]:
+        """Those answered 200."""
+        return [one for one in self.exchanges if one.status == 200]
+
+    @property
+    def refused(self) -> list[Exchange]:
+        """Those answered 429."""
+        return [one for one in self.exchanges if one.status == 429]
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds from the first request to the last answer: time in which an allowance may have grown."""
+        return max(one.finished for one in self.exchanges) - min(one.started for one in self.exchanges)
+
+    def verify(self, limit: int, rate: float, how: str, *, price: int = 1, slack: int = 0) -> None:
+        """At least ``limit`` could pass, and at most what was gained at ``rate`` per second meanwhile was added.
+
+        Each request costs ``price``. ``how`` says how the requests were sent. Never an equality: time can add.
+        """
+        wanted = min(len(self.exchanges), limit // price)
+        said = f"Of {len(self.exchanges)} requests {how}, {len(self.passed)} passed within {self.elapsed:.2f} s"
+        enough = len(self.passed) >= wanted
+        demand(enough, f"{said}; at least {wanted} had to.", self.refused[:1] or self.exchanges[:1])
+        most = (limit + math.floor(self.elapsed * rate) + slack) // price
+        demand(len(self.passed) <= most, f"{said}; at most {most} may.", self.passed[-1:])
+
+
+def retry_after(exchange: Exchange, most: float = math.inf) -> int:
+    """Return the whole seconds that a refusal asks to wait, from 1 to ``most``."""
+    asked = exchange.headers.get("retry-after", "")
+    bounds = f"whole seconds, 1 to {most:g}" if most < math.inf else "whole seconds, at least 1"
+    expect(exchange).status(429)
+    expect(exchange).header(
+        "Retry-After", lambda text: text.isascii() and text.isdigit() and 1 <= int(text) <= most, what=bounds
+    )
+    return int(asked)
+
+
+def sleep_until(moment: float) -> None:
+    """Sleep until a time of the monotonic clock."""
+    time.sleep(max(0.0, moment - time.monotonic()))
+
+
+def clear_of_boundary(window: float, need: float = 2.0) -> None:
+    """Wait past the next multiple of the window on the wall clock, if it is so near that a burst could straddle it.
+
+    Counting windows that follow the wall clock have a check of their own; the others shall not depend on luck.
+    """
+    left = window - time.time() % window
+    if left < need:
+        time.sleep(left + 0.05)
+
+
+def sleep_into_boundary(window: float, before: float) -> None:
+    """Wait until ``before`` seconds before a multiple of the window on the wall clock."""
+    time.sleep((window - before - time.time()) % window)
+
+
+def finished_last(exchanges: Sequence[Exchange]) -> float:
+    """The time of the last answer."""
+    return max(one.finished for one in exchanges)
