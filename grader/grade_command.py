@@ -98,9 +98,7 @@ def _grade(service: Path, labs: Sequence[int], seed: int, options: Namespace) ->
 
     try:
         with progress() as watcher:
-            return runner.grade(
-                service, labs, seed=seed, load=options.load, jobs=options.jobs or 0, progress=watcher
-            )
+            return runner.grade(service, labs, seed=seed, load=options.load, jobs=options.jobs or 0, progress=watcher)
     except (BadSubmissionError, PartMissingError, PartFailedError):
         raise
     except Exception as problem:

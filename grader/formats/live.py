@@ -134,8 +134,8 @@ class LiveProgress:
         return self._fit(line.append(visible(next(iter(row.running.values()), "")), "dim"))
 
     def _fit(self, line: Text) -> Text:
-        """Keep a line to one row of the screen, in signs the terminal has."""
-        line.truncate(max(self.console.width - 1, 1), overflow="ellipsis")
+        """Keep a line to one row of the screen, in signs the terminal has, with room for the echo of Ctrl-C."""
+        line.truncate(max(self.console.width - 4, 1), overflow="ellipsis")
         line.plain = line.plain.translate(self.signs)
         return line
 
