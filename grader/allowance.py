@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from grader.client import Exchange
@@ -64,6 +65,19 @@ def retry_after(exchange: Exchange, most: float = math.inf) -> int:
     return int(asked)
 
 
+def announced(exchange: Exchange, limit: int) -> tuple[int | None, int | None]:
+    """The limit and the remainder that an answer tells, in the old form or in the draft's (None: not told)."""
+    old = [exchange.headers.get(f"x-ratelimit-{name}") for name in ("limit", "remaining")]
+    if any(old):
+        numbers = [re.match(r"\s*(\d+)", text or "") for text in old]
+        return tuple(int(match[1]) if match else None for match in numbers)  # type: ignore[return-value]
+    policies = dict(re.findall(r'"([^"]*)"[^,]*?;\s*q=(\d+)', exchange.headers.get("ratelimit-policy", "")))
+    rests = dict(re.findall(r'"([^"]*)"[^,]*?;\s*r=(\d+)', exchange.headers.get("ratelimit", "")))
+    name = next((name for name, quota in policies.items() if int(quota) == limit), next(iter(policies), None))
+    rest = rests.get(name) if name is not None else next(iter(rests.values()), None)
+    return int(policies[name]) if name is not None else None, int(rest) if rest is not None else None
+
+
 def sleep_until(moment: float) -> None:
     """Sleep until a time of the monotonic clock."""
     time.sleep(max(0.0, moment - time.monotonic()))
@@ -82,8 +96,3 @@ def clear_of_boundary(window: float, need: float = 2.0) -> None:
 def sleep_into_boundary(window: float, before: float) -> None:
     """Wait until ``before`` seconds before a multiple of the window on the wall clock."""
     time.sleep((window - before - time.time()) % window)
-
-
-def finished_last(exchanges: Sequence[Exchange]) -> float:
-    """The time of the last answer."""
-    return max(one.finished for one in exchanges)
