@@ -21,7 +21,7 @@ _PINNED = re.compile(r"@sha256:[0-9a-f]{64}$|:[^/@]*(?:\d+\.\d+|\d{8})")
 _CODENAMES = re.compile(r":(?:[\w.-]*-)?(?:bullseye|bookworm|trixie|forky|jammy|noble|resolute)\b")
 _UNPRIVILEGED = re.compile(r":nonroot|nonroot@|^cgr\.dev/chainguard/|unprivileged|^(?:docker\.io/)?bitnami/")
 _ROOT_BY_DEFAULT = re.compile(
-    r"^(?:[a-z0-9._-]+(?:[:@]|$)|ghcr\.io/astral-sh/|public\.ecr\.aws/docker/library/|mcr\.microsoft\.com/devcontainers/)"
+    r"^(?:[a-z0-9._-]+(?:[:@][^/]*)?$|ghcr\.io/astral-sh/|public\.ecr\.aws/docker/library/|mcr\.microsoft\.com/devcontainers/)"
 )
 _DROPS_ROOT = re.compile(r"\b(?:gosu|su-exec|setpriv|runuser|chpst|s6-setuidgid)\b|--(?:user|uid)[= ]|\bsu\s+-")
 

@@ -172,6 +172,8 @@ def _bound(
         return ("0.0.0.0", "$PORT") if name == "gunicorn" else ("127.0.0.1", "8000")
     if bind.startswith(("unix:", "fd:")):
         return None, None
+    if bind.startswith("$"):
+        return bind, bind
     host, colon, port = bind.rpartition(":")
     return (host, port) if colon else (bind, "8000")
 
