@@ -7,6 +7,7 @@ import random
 import shlex
 import sys
 import traceback
+from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -24,8 +25,6 @@ from grader.selection import UnknownLabError, select
 from grader.submission import BadSubmissionError
 
 if TYPE_CHECKING:
-    from argparse import Namespace
-
     from grader.report import Report
 
 SEEDS = 1_000_000
@@ -104,6 +103,11 @@ def _grade(service: Path, labs: Sequence[int], seed: int, options: Namespace) ->
     except Exception as problem:
         where = _keep_trace()
         raise UsageError(f"the grader itself failed: {type(problem).__name__}: {problem}{where}") from problem
+
+
+def grade_for_audit(named: str | None, labs: Sequence[int]) -> Report:
+    """Grade without load checks and without remembering. Raises as ``run`` reports."""
+    return _grade(_service(named), labs, random.randrange(SEEDS), Namespace(load=False, jobs=None))
 
 
 def _keep_trace() -> str:
