@@ -64,7 +64,12 @@ def _needs(source: str, down: Collection[str], *wants: tuple[str, str]) -> tuple
 def _inside(kind: str, api: str, down: Collection[str]) -> tuple[list[Hop], int, str, str]:
     """Follow a request inside one replica."""
     redis = "redis" not in down
-    limit = Hop(api, "redis", "takes one token of the caller's allowance" if redis else "no shared allowance: counts in this process", not redis)
+    limit = Hop(
+        api,
+        "redis",
+        "takes one token of the caller's allowance" if redis else "no shared allowance: counts in this process",
+        not redis,
+    )
     if kind == "chat":
         first = [limit, *([Hop(api, "redis", "looks into the cache: a miss")] if redis else [])]
         hops, grade, remark = _model(api, down, stale=redis)
@@ -72,19 +77,33 @@ def _inside(kind: str, api: str, down: Collection[str]) -> tuple[list[Hop], int,
             grade, remark = "degraded", "answered, without a cache and with limits per process"
         return first + hops, 503 if grade == "lost" else 200, grade, remark
     if kind == "async":
-        hops, missing = _needs(api, down, ("database", "writes down the task and its owner"), ("redis", "puts the task into the queue"))
+        hops, missing = _needs(
+            api, down, ("database", "writes down the task and its owner"), ("redis", "puts the task into the queue")
+        )
         if missing:
             return hops, 503, "lost", f"without {missing} no task is accepted"
         if "worker" in down:
             return hops, 202, "degraded", "accepted; it waits in the queue until a worker is back"
         more, grade, remark = _model("worker", down, stale=False)
         took = Hop("worker", "redis", "takes the task from the queue")
-        return [*hops, took, *more], 202, grade if grade != "lost" else "degraded", remark if grade != "lost" else "accepted; its status will say failed"
-    hops, missing = _needs(api, down, ("database", "reads the password's hash" if kind == "login" else "reads the user's role"))
+        return (
+            [*hops, took, *more],
+            202,
+            grade if grade != "lost" else "degraded",
+            remark if grade != "lost" else "accepted; its status will say failed",
+        )
+    hops, missing = _needs(
+        api, down, ("database", "reads the password's hash" if kind == "login" else "reads the user's role")
+    )
     before = [limit] if kind == "login" else []
     if missing:
         return before + hops, 503, "lost", "users live in the database: 503"
-    return before + hops, 200, "good" if redis or kind == "protected" else "degraded", "answered" if redis or kind == "protected" else "answered, the throttle counts per process"
+    return (
+        before + hops,
+        200,
+        "good" if redis or kind == "protected" else "degraded",
+        "answered" if redis or kind == "protected" else "answered, the throttle counts per process",
+    )
 
 
 def production(kind: str, down: Collection[str]) -> Journey:
@@ -94,12 +113,22 @@ def production(kind: str, down: Collection[str]) -> Journey:
         return Journey((first,), 0, "lost", "nobody listens at the address: even the balancer needs a second one")
     alive = [name for name in REPLICAS if name not in down]
     if not alive:
-        return Journey((first, Hop("balancer", "api 1", "finds no ready replica", lost=True)), 503, "lost", "no ready replica is left")
+        return Journey(
+            (first, Hop("balancer", "api 1", "finds no ready replica", lost=True)),
+            503,
+            "lost",
+            "no ready replica is left",
+        )
     api = alive[0]
     hops, status, grade, remark = _inside(kind, api, down)
     ready = f"picks a replica that says it is ready ({len(alive)} of 3)"
     scrape = Hop("metrics", api, "counts it at the next scrape", lost="metrics" in down)
-    return Journey((first, Hop("balancer", api, ready), *hops, Hop(api, "client", f"answers {status}", lost=False), scrape), status, grade, remark)
+    return Journey(
+        (first, Hop("balancer", api, ready), *hops, Hop(api, "client", f"answers {status}", lost=False), scrape),
+        status,
+        grade,
+        remark,
+    )
 
 
 def development(kind: str, down: Collection[str]) -> Journey:
@@ -108,11 +137,25 @@ def development(kind: str, down: Collection[str]) -> Journey:
     if "process" in down:
         return Journey((first,), 0, "lost", "no process, no service; users, limits and cache were in its memory")
     if kind in {"login", "protected"}:
-        return Journey((first, Hop("process", "client", "looks into a dictionary, answers 200")), 200, "good", "answered; the users are gone at the next restart")
+        return Journey(
+            (first, Hop("process", "client", "looks into a dictionary, answers 200")),
+            200,
+            "good",
+            "answered; the users are gone at the next restart",
+        )
     if "lab-large" in down:
         hop = Hop("process", "lab-large", "waits for the model without a time limit", lost=True)
-        return Journey((first, hop, Hop("process", "client", "answers 500 with the provider's message in it")), 500, "lost", "the error text leaks to the client")
-    hops = (first, Hop("process", "lab-large", "calls the model and blocks everybody else"), Hop("process", "client", "answers 200"))
+        return Journey(
+            (first, hop, Hop("process", "client", "answers 500 with the provider's message in it")),
+            500,
+            "lost",
+            "the error text leaks to the client",
+        )
+    hops = (
+        first,
+        Hop("process", "lab-large", "calls the model and blocks everybody else"),
+        Hop("process", "client", "answers 200"),
+    )
     return Journey(hops, 200, "good", "answered; nobody else was, meanwhile")
 
 
@@ -129,11 +172,21 @@ def _flow(p: Params) -> View:
     alive = sum(j.grade != "lost" for j in all_of_them.values())
     lost = f"without {', '.join(down)}" if down else "with every part up"
     status = way.status or "no connection"
-    say = f"{'Production' if world == 'prod' else 'The prototype'} {lost}: **{alive} of {len(REQUESTS)}** kinds of request still work. {REQUESTS[p['request']]}: **{status}**, {way.remark}."
+    say = (
+        f"{'Production' if world == 'prod' else 'The prototype'} {lost}: **{alive} of {len(REQUESTS)}** kinds of "
+        f"request still work. {REQUESTS[p['request']]}: **{status}**, {way.remark}."
+    )
     scene = {
-        "world": world, "down": down, "hops": [asdict(hop) for hop in way.hops], "status": way.status, "grade": way.grade,
-        "verdicts": [{"kind": k, "name": REQUESTS[k], "status": j.status, "grade": j.grade, "remark": j.remark} for k, j in all_of_them.items()],
-    }  # fmt: skip
+        "world": world,
+        "down": down,
+        "hops": [asdict(hop) for hop in way.hops],
+        "status": way.status,
+        "grade": way.grade,
+        "verdicts": [
+            {"kind": k, "name": REQUESTS[k], "status": j.status, "grade": j.grade, "remark": j.remark}
+            for k, j in all_of_them.items()
+        ],
+    }
     rows = [(v["name"], v["status"] or "no connection", v["grade"], v["remark"]) for v in scene["verdicts"]]
     return View(scene, say, Table("What survives", ["request", "status", "grade", "remark"], rows))
 

@@ -65,8 +65,18 @@ def _bill(p: Params) -> View:
     hits, played = day_of_hits(shares, rate, p["ttl"])
     without = rate * MONTH * p["price"] / 1000
     pays = without * (1 - chosen)
-    scene = {"curve": curve, "ttl": p["ttl"], "rate": chosen, "played": hits / played if played else 0.0, "without": without, "with": pays}
-    say = f"With entries that live {_span(p['ttl'])}, **{chosen:.0%}** of the requests are hits: **${pays:,.0f}** a month instead of ${without:,.0f}. The price is freshness: an answer may be {_span(p['ttl'])} old."
+    scene = {
+        "curve": curve,
+        "ttl": p["ttl"],
+        "rate": chosen,
+        "played": hits / played if played else 0.0,
+        "without": without,
+        "with": pays,
+    }
+    say = (
+        f"With entries that live {_span(p['ttl'])}, **{chosen:.0%}** of the requests are hits: **${pays:,.0f}** a "
+        f"month instead of ${without:,.0f}. The price is freshness: an answer may be {_span(p['ttl'])} old."
+    )
     say += f" One simulated day from an empty cache had {hits / played:.0%}." if played else ""
     rows = [(_span(ttl), f"{h:.1%}", f"${without * (1 - h):,.0f}") for ttl, h in curve]
     return View(scene, say, Table("Hit rate and bill by lifetime", ["entries live", "hits", "bill a month"], rows))
@@ -112,11 +122,23 @@ def stampede_of(arrivals: Sequence[float], provider: float, *, shared: bool) -> 
 def _stampede(p: Params) -> View:
     draw = random.Random(11)
     arrivals = sorted(draw.uniform(0, p["spread"]) for _ in range(int(p["clients"])))
-    runs = {name: stampede_of(arrivals, p["provider"], shared=shared) for name, shared in (("plain", False), ("shared", True))}
+    runs = {
+        name: stampede_of(arrivals, p["provider"], shared=shared)
+        for name, shared in (("plain", False), ("shared", True))
+    }
     calls = {name: sum(asker.did == "calls" for asker in run) for name, run in runs.items()}
     mine = "shared" if p["single"] else "plain"
-    say = f"{len(arrivals)} clients ask the same within {p['spread']:g} s, the provider takes {p['provider']:g} s. Without single flight **{calls['plain']} calls** are paid, with it **{calls['shared']}**; nobody waits longer."
-    scene = {"askers": [asdict(asker) for asker in runs[mine]], "calls": calls, "mine": mine, "end": p["spread"] + p["provider"]}
+    say = (
+        f"{len(arrivals)} clients ask the same within {p['spread']:g} s, the provider takes {p['provider']:g} s. "
+        f"Without single flight **{calls['plain']} calls** are paid, with it **{calls['shared']}**; nobody waits "
+        "longer."
+    )
+    scene = {
+        "askers": [asdict(asker) for asker in runs[mine]],
+        "calls": calls,
+        "mine": mine,
+        "end": p["spread"] + p["provider"],
+    }
     rows = [(i + 1, round(a.at, 2), a.did, round(a.done, 2)) for i, a in enumerate(runs[mine])]
     return View(scene, say, Table("Every client", ["client", "asks at, s", "what happens", "answered at, s"], rows))
 

@@ -17,7 +17,7 @@ def demand(minute: int, *, spike: bool) -> float:
     """Return a day's demand: quiet at night, a hump before noon and a higher one in the afternoon, maybe a spike."""
     hour = minute / 60
     humps = 22 * math.exp(-(((hour - 10.5) / 2.2) ** 2)) + 34 * math.exp(-(((hour - 16) / 2.6) ** 2))
-    burst = 45 * math.exp(-(((hour - 13) / 0.22) ** 2)) if spike else 0.0
+    burst = 48 * math.exp(-(hour - 13) / 0.5) if spike and hour >= 13 else 0.0
     return 4 + humps + burst + 1.2 * math.sin(minute / 7) + 0.8 * math.sin(minute / 3.1)
 
 
@@ -62,9 +62,24 @@ def _day(p: Params) -> View:
     lost, whole = dropped(loads, sizes), sum(loads) * 60
     fixed = math.ceil(max(loads) / CAPACITY)
     hours, fixed_hours = sum(sizes) / 60, fixed * 24
-    say = f"The fleet moves between {min(sizes)} and {max(sizes)} replicas: **{hours:.0f} replica hours** instead of {fixed_hours} for a fixed fleet of {fixed} that always suffices ({hours / fixed_hours - 1:+.0%}). **{lost:,.0f} requests** ({lost / whole:.1%}) came faster than replicas could start."
-    scene = {"loads": [round(v, 2) for v in loads[::5]], "sizes": sizes[::5], "capacity": CAPACITY, "hours": hours, "fixed": fixed, "fixedHours": fixed_hours, "lost": lost}
-    rows = [(f"{m // 60:02d}:00", round(loads[m], 1), sizes[m], f"{min(1.0, loads[m] / sizes[m] / CAPACITY):.0%}") for m in range(0, DAY_MIN, 60)]
+    say = (
+        f"The fleet moves between {min(sizes)} and {max(sizes)} replicas: **{hours:.0f} replica hours** instead of "
+        f"{fixed_hours} for a fixed fleet of {fixed} that always suffices ({hours / fixed_hours - 1:+.0%}). "
+        f"**{lost:,.0f} requests** ({lost / whole:.1%}) came faster than replicas could start."
+    )
+    scene = {
+        "loads": [round(v, 2) for v in loads[::5]],
+        "sizes": sizes[::5],
+        "capacity": CAPACITY,
+        "hours": hours,
+        "fixed": fixed,
+        "fixedHours": fixed_hours,
+        "lost": lost,
+    }
+    rows = [
+        (f"{m // 60:02d}:00", round(loads[m], 1), sizes[m], f"{min(1.0, loads[m] / sizes[m] / CAPACITY):.0%}")
+        for m in range(0, DAY_MIN, 60)
+    ]
     return View(scene, say, Table("On the hour", ["time", "requests a second", "replicas", "utilisation"], rows))
 
 
@@ -73,11 +88,14 @@ def autoscaling(**start: object) -> Figure:
     controls = (
         stops("target", "Target utilisation", 0.7, tuple(i / 20 for i in range(6, 20)), "%"),
         Slider("delay", "Delay until a replica is ready", 0, 30, 5, unit="min"),
-        Slider("low", "At least", 1, 8, 1, unit="replicas"),
-        Slider("high", "At most", 1, 16, 10, unit="replicas"),
+        Slider("low", "Replicas, at least", 1, 8, 1),
+        Slider("high", "Replicas, at most", 1, 16, 10),
         Switch("spike", "A newsletter goes out at 13:00", start=True),
     )
-    title, question = "A day of autoscaling", "Each replica serves 10 requests a second. What does it cost to follow the demand, and what to follow it late?"
+    title, question = (
+        "A day of autoscaling",
+        "Each replica serves 10 requests a second. What does it cost to follow the demand, and what to follow it late?",
+    )
     return Figure("autoscale", title, question, controls, _day, start)
 
 
@@ -92,13 +110,38 @@ def _pools(p: Params) -> View:
     processes = p["instances"] * p["workers"]
     needed = connections(p["instances"], p["workers"], size, overflow)
     fair = open_for_us // processes
-    say = f"{p['instances']} instances x {p['workers']} workers x ({size} + {overflow}) = **{needed} connections**; the database has {open_for_us} to give. "
-    say += f"**{needed - open_for_us} will be refused** under load: at most {fair} per process fit." if needed > open_for_us else f"It fits, with {open_for_us - needed} to spare."
+    say = (
+        f"{p['instances']} instances · {p['workers']} workers · ({size} + {overflow}) = **{needed} connections**; the "
+        f"database has {open_for_us} to give. "
+    )
+    say += (
+        f"**{needed - open_for_us} will be refused** under load: at most {fair} per process fit."
+        if needed > open_for_us
+        else f"It fits, with {open_for_us - needed} to spare."
+    )
     if needed > open_for_us and fair < 1:
         say = say.replace("at most 0 per process fit", "a pooler must stand between")
-    scene = {"processes": processes, "workers": p["workers"], "size": size, "overflow": overflow, "needed": needed, "room": open_for_us, "most": p["most"]}
-    rows = [(n, n * p["workers"], connections(n, p["workers"], size, overflow), "yes" if connections(n, p["workers"], size, overflow) <= open_for_us else "no") for n in range(1, 13)]
-    return View(scene, say, Table("The same pool on more instances", ["instances", "processes", "connections", "fits"], rows))
+    scene = {
+        "processes": processes,
+        "workers": p["workers"],
+        "size": size,
+        "overflow": overflow,
+        "needed": needed,
+        "room": open_for_us,
+        "most": p["most"],
+    }
+    rows = [
+        (
+            n,
+            n * p["workers"],
+            connections(n, p["workers"], size, overflow),
+            "yes" if connections(n, p["workers"], size, overflow) <= open_for_us else "no",
+        )
+        for n in range(1, 13)
+    ]
+    return View(
+        scene, say, Table("The same pool on more instances", ["instances", "processes", "connections", "fits"], rows)
+    )
 
 
 def pool_arithmetic(**start: object) -> Figure:
@@ -111,5 +154,8 @@ def pool_arithmetic(**start: object) -> Figure:
         stops("most", "max_connections", 100, (25, 50, 100, 200, 400, 800)),
         Slider("reserved", "Kept for others", 0, 20, 3),
     )
-    title, question = "Pool arithmetic", "Each process has its own pool. How many connections is that when all are busy?"
+    title, question = (
+        "Pool arithmetic",
+        "Each process has its own pool. How many connections is that when all are busy?",
+    )
     return Figure("pools", title, question, controls, _pools, start)

@@ -68,12 +68,30 @@ def _loop(p: Params) -> View:
     spans = runs[p["style"]]
     ends = {style: max(span.done for span in run) for style, run in runs.items()}
     wait = probe(p["style"], spans, provider / 2)
-    say = f"{n} requests, {provider:g} s each at the provider. {STYLES[p['style']]}: all answered after **{ends[p['style']]:.2f} s**; a health probe that comes in the middle of the first call waits **{wait:.2f} s**."
+    say = (
+        f"{n} requests, {provider:g} s each. {STYLES[p['style']]}: all answered "
+        f"after **{ends[p['style']]:.2f} s**; a health probe that comes in the middle of the first call waits "
+        f"**{wait:.2f} s**."
+    )
     if p["style"] == "threads" and n > threads:
-        say += f" The {threads} threads are the queue now: request {threads + 1} starts after {spans[threads].begin:.2f} s."
-    scene = {"spans": [asdict(span) for span in spans], "ends": ends, "probe": [provider / 2, wait], "style": p["style"]}
+        say += (
+            f" The {threads} threads are the queue now: request {threads + 1} starts after {spans[threads].begin:.2f} "
+            "s."
+        )
+    scene = {
+        "spans": [asdict(span) for span in spans],
+        "ends": ends,
+        "probe": [provider / 2, wait],
+        "style": p["style"],
+    }
     rows = [(i + 1, round(s.begin, 3), round(s.end, 3), round(s.done, 3)) for i, s in enumerate(spans)]
-    return View(scene, say, Table(f"Every request, {STYLES[p['style']]}", ["request", "call begins, s", "call ends, s", "answered, s"], rows))
+    return View(
+        scene,
+        say,
+        Table(
+            f"Every request, {STYLES[p['style']]}", ["request", "call begins, s", "call ends, s", "answered, s"], rows
+        ),
+    )
 
 
 def event_loop(**start: object) -> Figure:
@@ -84,7 +102,10 @@ def event_loop(**start: object) -> Figure:
         Slider("requests", "Requests at once", 1, 60, 20),
         Slider("threads", "Threads in the pool", 1, 60, 40),
     )
-    title, question = "One loop, many waiters", "All requests arrive at once. What does a call without await do to the others, and to the health probe?"
+    title, question = (
+        "One loop, many waiters",
+        "All requests arrive at once. What does a call without await do to the others, and to the health probe?",
+    )
     return Figure("loop", title, question, controls, _loop, start)
 
 
@@ -100,12 +121,17 @@ def _streaming(p: Params) -> View:
     read = sum(at <= leaves for at in times)
     gone = p["leave"] < 1
     made = read if gone and p["stop"] else len(times)
-    say = f"Streamed, the first word is there after **{p['first']:g} s**; sent whole, after **{whole:.1f} s**. The answer takes equally long."
+    say = (
+        f"Streamed, the first word is there after **{p['first']:g} s**; sent whole, after **{whole:.1f} s**. The "
+        "answer takes equally long."
+    )
     if gone:
         say += f" The reader leaves after {leaves:.1f} s with {read} tokens read; the provider is paid for **{made}**."
     scene = {"times": times, "leaves": leaves if gone else None, "made": made, "first": p["first"], "whole": whole}
     rows = [(i + 1, round(at, 2), round(whole, 2), "yes" if i < made else "no") for i, at in enumerate(times)]
-    return View(scene, say, Table("Every token", ["token", "seen when streamed, s", "seen when sent whole, s", "paid"], rows))
+    return View(
+        scene, say, Table("Every token", ["token", "seen when streamed, s", "seen when sent whole, s", "paid"], rows)
+    )
 
 
 def streaming(**start: object) -> Figure:
@@ -116,7 +142,15 @@ def streaming(**start: object) -> Figure:
         Slider("rate", "Speed", 5, 100, 20, 5, "tokens/s"),
         Slider("tokens", "Answer", 10, 200, 100, 10, "tokens"),
         stops("leave", "The reader leaves at", 1.0, shares, "%"),
-        Choice("stop", "When the reader leaves, the service", (("yes", "stops the provider's call"), ("", "does not notice")), "yes"),
+        Choice(
+            "stop",
+            "When the reader leaves, the service",
+            (("yes", "stops the provider's call"), ("", "does not notice")),
+            "yes",
+        ),
     )
-    title, question = "Time to the first token", "The same answer, streamed and whole: when can somebody begin to read, and what is paid for nobody?"
+    title, question = (
+        "Time to the first token",
+        "The same answer, streamed and whole: when can somebody begin to read, and what is paid for nobody?",
+    )
     return Figure("streaming", title, question, controls, _streaming, start)

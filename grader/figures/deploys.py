@@ -16,7 +16,7 @@ START_UP, FIRST, TOLD, GAP, REPLICAS = 4.0, 6.0, 0.75, 0.5, 3
 
 @dataclass(frozen=True)
 class Life:
-    """One replica: gets requests from `ready` until `unseen`, SIGTERM at `term`, closes at `closed`, is gone at `gone`."""
+    """One replica: sent requests from `ready` to `unseen`, told to end at `term`, shut at `closed`, over at `gone`."""
 
     name: str
     ready: float
@@ -90,7 +90,10 @@ def _drain(p: Params) -> View:
     plan = Plan(p["answer"], p["grace"], p["delay"], p["probe"], p["hears"])
     fleet, served = rolled(plan)
     count = {end: sum(s.end == end for s in served) for end in ("ok", "refused", "cut")}
-    say = f"{len(served)} requests during the deploy: **{count['ok']} answered**, {count['refused']} refused at a closed door, {count['cut']} cut off in flight."
+    say = (
+        f"{len(served)} requests during the deploy: **{count['ok']} answered**, {count['refused']} refused at a "
+        f"closed door, {count['cut']} cut off in flight."
+    )
     if not plan.hears:
         say += " A shell swallowed SIGTERM: the process works on until SIGKILL."
     elif count["refused"]:
@@ -115,7 +118,10 @@ def drain(**start: object) -> Figure:
         Slider("probe", "The balancer looks every", 1, 6, 3, unit="s"),
         Switch("hears", "The process hears SIGTERM (exec form)", start=True),
     )
-    title, question = "A deploy nobody notices", "Three old replicas are replaced. Who is refused at a closed door, whose answer is cut?"
+    title, question = (
+        "A deploy nobody notices",
+        "Three old replicas are replaced. Who is refused at a closed door, whose answer is cut?",
+    )
     return Figure("drain", title, question, controls, _drain, start)
 
 
@@ -141,8 +147,17 @@ def dockerfile(order: str, install: float) -> list[Step]:
         return [base, copy_all, pip, user]
     if order == "ordered":
         return [base, some, pip, user, copy_all]
-    build = [replace(some, text=f"build: {some.text}", stage="build"), replace(pip, text="build: RUN pip install into /venv", megabytes=0, stage="build")]
-    return [base, *build, replace(user, stage="final"), Step("COPY --from=build /venv /venv", frozenset({"requirements"}), 3, 240, "final"), replace(copy_all, stage="final")]
+    build = [
+        replace(some, text=f"build: {some.text}", stage="build"),
+        replace(pip, text="build: RUN pip install into /venv", megabytes=0, stage="build"),
+    ]
+    return [
+        base,
+        *build,
+        replace(user, stage="final"),
+        Step("COPY --from=build /venv /venv", frozenset({"requirements"}), 3, 240, "final"),
+        replace(copy_all, stage="final"),
+    ]
 
 
 def rebuilt(steps: list[Step], changed: str) -> list[bool]:
@@ -161,25 +176,57 @@ def _layers(p: Params) -> View:
     for order in orders:
         steps = dockerfile(order, p["install"])
         runs = rebuilt(steps, p["changed"])
-        builds[order] = {"steps": [asdict(s) | {"reads": sorted(s.reads), "runs": r} for s, r in zip(steps, runs, strict=True)],
-                         "seconds": sum(s.seconds for s, r in zip(steps, runs, strict=True) if r), "megabytes": sum(s.megabytes for s in steps)}  # fmt: skip
+        builds[order] = {
+            "steps": [asdict(s) | {"reads": sorted(s.reads), "runs": r} for s, r in zip(steps, runs, strict=True)],
+            "seconds": sum(s.seconds for s, r in zip(steps, runs, strict=True) if r),
+            "megabytes": sum(s.megabytes for s in steps),
+        }
     mine: dict[str, Any] = builds[p["order"]]
-    what = {"code": "one line of code", "requirements": "one dependency", "base": "the base image", "nothing": "nothing"}[p["changed"]]
+    what = {
+        "code": "one line of code",
+        "requirements": "one dependency",
+        "base": "the base image",
+        "nothing": "nothing",
+    }[p["changed"]]
     again = sum(step["runs"] for step in mine["steps"])
-    say = f"You changed {what}. With {orders[p['order']]}, {again} of {len(mine['steps'])} layers are built again: **{mine['seconds']:.0f} s**"
+    say = f"You changed {what}. With {orders[p['order']]}, {again} of {len(mine['steps'])} layers are built again: s**"
     others = [f"{orders[o]} {b['seconds']:.0f} s" for o, b in builds.items() if o != p["order"]]
     say += f" ({', '.join(others)}); the image has {mine['megabytes']:.0f} MB."
-    scene = {"steps": mine["steps"], "totals": [{"name": orders[o], "seconds": b["seconds"], "mine": o == p["order"]} for o, b in builds.items()]}
-    rows = [(s["text"], "built again" if s["runs"] else "from the cache", s["seconds"], s["megabytes"]) for s in mine["steps"]]
+    scene = {
+        "steps": mine["steps"],
+        "totals": [{"name": orders[o], "seconds": b["seconds"], "mine": o == p["order"]} for o, b in builds.items()],
+    }
+    rows = [
+        (s["text"], "built again" if s["runs"] else "from the cache", s["seconds"], s["megabytes"])
+        for s in mine["steps"]
+    ]
     return View(scene, say, Table("Layers of this image", ["instruction", "now", "s", "MB"], rows))
 
 
 def image_layers(**start: object) -> Figure:
     """Show which layers of an image a change rebuilds, by the order of the Dockerfile."""
     controls = (
-        Choice("order", "The Dockerfile copies", (("naive", "all code first"), ("ordered", "dependencies first"), ("stages", "two stages")), "naive"),
-        Choice("changed", "You changed", (("nothing", "nothing"), ("code", "a line of code"), ("requirements", "a dependency"), ("base", "the base image")), "code"),
+        Choice(
+            "order",
+            "The Dockerfile copies",
+            (("naive", "all code first"), ("ordered", "dependencies first"), ("stages", "two stages")),
+            "naive",
+        ),
+        Choice(
+            "changed",
+            "You changed",
+            (
+                ("nothing", "nothing"),
+                ("code", "a line of code"),
+                ("requirements", "a dependency"),
+                ("base", "the base image"),
+            ),
+            "code",
+        ),
         stops("install", "Installing takes", 60, (5, 10, 20, 30, 60, 120, 300), "s"),
     )
-    title, question = "What a change rebuilds", "A layer is built again if anything before it changed. In which order do you copy?"
+    title, question = (
+        "What a change rebuilds",
+        "A layer is built again if anything before it changed. In which order do you copy?",
+    )
     return Figure("layers", title, question, controls, _layers, start)

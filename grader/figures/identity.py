@@ -15,8 +15,8 @@ import jwt
 
 from grader.figures.theme import Choice, Figure, Params, Slider, Switch, Table, Text, View
 
-SECRET = "the-secret-only-the-service-knows-0123456789"  # noqa: S105 - a picture's secret, guards nothing
-GUESS = "a-secret-that-somebody-else-made-up-987654321"
+SECRET = "the-secret-that-only-the-service-knows-and-that-is-long-enough-for-SHA-512"  # noqa: S105 - a picture's secret, guards nothing
+GUESS = "a-secret-that-somebody-else-made-up-and-that-is-just-as-long-as-the-true-one"
 ISSUER, AUDIENCE = "course", "assistant"
 CLAIMS = '{"sub": "ada", "role": "user", "iss": "course", "aud": "assistant"}'
 SENDERS = {
@@ -69,7 +69,13 @@ def forged(sender: str, claims: str, now: int, expires: int, *, endless: bool) -
 def verify(checker: str, token: str) -> str:
     """Return why a checker refuses the token, or an empty string when it lets it in."""
     careless: Any = {"verify_signature": False}
-    lenient: Any = {"verify_aud": False, "verify_iss": False, "verify_exp": False, "verify_iat": False, "verify_sub": False}
+    lenient: Any = {
+        "verify_aud": False,
+        "verify_iss": False,
+        "verify_exp": False,
+        "verify_iat": False,
+        "verify_sub": False,
+    }
     careful: Any = {"require": ["sub", "iss", "aud", "iat", "exp"]}
     try:
         if checker == "reads":
@@ -105,15 +111,24 @@ def _jwt(p: Params) -> View:
     verdicts = {checker: verify(checker, token) for checker in CHECKERS}
     clear = jwt.utils.base64url_decode(payload).decode()
     say = f"The sender {SENDERS[p['sender']]}. "
-    say += f"The careful service answers **401**: {verdicts['full']}." if verdicts["full"] else "The careful service answers **200**: signature, algorithm, issuer, audience and expiry all hold."
+    say += (
+        f"The careful service answers **401**: {verdicts['full']}."
+        if verdicts["full"]
+        else "The careful service answers **200**: signature, algorithm, issuer, audience and expiry all hold."
+    )
     fooled = [CHECKERS[c] for c in ("reads", "signature") if verdicts["full"] and not verdicts[c]]
     if fooled:
         say += f" Let in by the one that {' and by the one that '.join(fooled)}."
     scene = {
-        "token": token.split("."), "header": jwt.utils.base64url_decode(header).decode(), "payload": clear,
+        "token": token.split("."),
+        "header": jwt.utils.base64url_decode(header).decode(),
+        "payload": clear,
         "verdicts": [{"name": name, "why": verdicts[checker]} for checker, name in CHECKERS.items()],
-    }  # fmt: skip
-    rows = [(name, "401" if verdicts[checker] else "200", verdicts[checker] or "lets it in") for checker, name in CHECKERS.items()]
+    }
+    rows = [
+        (name, "401" if verdicts[checker] else "200", verdicts[checker] or "lets it in")
+        for checker, name in CHECKERS.items()
+    ]
     return View(scene, say, Table("What three services answer", ["a service that", "status", "reason"], rows))
 
 
@@ -131,7 +146,12 @@ def jwt_parts(**start: object) -> Figure:
 
 ROLES = ("guest", "user", "admin")
 CALLERS = ("nobody", "bad token", *ROLES)
-ROUTES = {"GET /protected": "guest", "POST /chat": "user", "POST /expensive-operation": "user", "DELETE /admin/users/x": "admin"}
+ROUTES = {
+    "GET /protected": "guest",
+    "POST /chat": "user",
+    "POST /expensive-operation": "user",
+    "DELETE /admin/users/x": "admin",
+}
 
 
 def allowed(role: str, needs: str, rule: str) -> bool:
@@ -155,9 +175,15 @@ def _roles(p: Params) -> View:
     say = f"{p['caller'].capitalize()} on {p['route']}: **{status}**, {why}."
     if wrong:
         say += f" Comparing names for equality gives **{wrong} wrong answers**: an admin is refused what a user may do."
-    scene: Mapping[str, Any] = {"callers": CALLERS, "routes": list(ROUTES), "needs": list(ROUTES.values()), "grid": grid, "ranks": ROLES,
-                                "right": {c: [answer(c, needs, "order")[0] for needs in ROUTES.values()] for c in CALLERS}}  # fmt: skip
-    rows = [(caller, *(grid[caller][route][0] for route in ROUTES)) for caller in CALLERS]
+    scene: Mapping[str, Any] = {
+        "callers": CALLERS,
+        "routes": list(ROUTES),
+        "needs": list(ROUTES.values()),
+        "grid": grid,
+        "ranks": ROLES,
+        "right": {c: [answer(c, needs, "order")[0] for needs in ROUTES.values()] for c in CALLERS},
+    }
+    rows: list[list[str | float]] = [[caller, *(grid[caller][route][0] for route in ROUTES)] for caller in CALLERS]
     return View(scene, say, Table("Status for every caller and route", ["caller", *ROUTES], rows))
 
 
@@ -168,5 +194,8 @@ def roles(**start: object) -> Figure:
         Choice("caller", "Caller", tuple((c, c) for c in CALLERS), "user"),
         Choice("route", "Route", tuple((r, r) for r in ROUTES), "POST /chat"),
     )
-    title, question = "Who are you, and may you?", "401 asks who you are, 403 says no to somebody it knows. Roles are a ladder, not labels."
+    title, question = (
+        "Who are you, and may you?",
+        "401 asks who you are, 403 says no to somebody it knows. Roles are a ladder, not labels.",
+    )
     return Figure("roles", title, question, controls, _roles, start)

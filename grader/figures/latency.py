@@ -40,7 +40,9 @@ def percentile(ordered: Sequence[float], q: float) -> float:
 
 def cumulative(ordered: Sequence[float], bounds: Sequence[float]) -> list[int]:
     """Count the values up to each bound, and all of them at last: the `le` series of a histogram."""
-    return [sum(1 for _ in ordered[: bisect_left(ordered, math.nextafter(bound, math.inf))]) for bound in bounds] + [len(ordered)]
+    return [sum(1 for _ in ordered[: bisect_left(ordered, math.nextafter(bound, math.inf))]) for bound in bounds] + [
+        len(ordered)
+    ]
 
 
 def histogram_quantile(q: float, bounds: Sequence[float], counts: Sequence[int]) -> float:
@@ -73,18 +75,41 @@ def _percentiles(p: Params) -> View:
     counts = cumulative(values, bounds)
     true, guess = percentile(values, q), histogram_quantile(q, bounds, counts)
     mean = sum(values) / len(values)
-    marks = {"mean": mean, "p50": percentile(values, 0.5), "p95": percentile(values, 0.95), "p99": percentile(values, 0.99)}
+    marks = {
+        "mean": mean,
+        "p50": percentile(values, 0.5),
+        "p95": percentile(values, 0.95),
+        "p99": percentile(values, 0.99),
+    }
     low, high = 0.05, 100.0
     scene = {
-        "bars": bars(values, low, high), "low": low, "high": high, "marks": marks, "p": p["p"], "true": true, "guess": guess,
-        "bounds": bounds, "counts": counts, "above": sum(v > mean for v in values) / len(values),
-    }  # fmt: skip
-    say = f"The mean is {mean:.2f} s, yet one request in twenty takes longer than **{marks['p95']:.2f} s** and one in a hundred longer than **{marks['p99']:.2f} s**. "
+        "bars": bars(values, low, high),
+        "low": low,
+        "high": high,
+        "marks": marks,
+        "p": p["p"],
+        "true": true,
+        "guess": guess,
+        "bounds": bounds,
+        "counts": counts,
+        "above": sum(v > mean for v in values) / len(values),
+    }
+    say = (
+        f"The mean is {mean:.2f} s, yet one request in twenty takes longer than **{marks['p95']:.2f} s** and one in a "
+        f"hundred longer than **{marks['p99']:.2f} s**. "
+    )
     say += f"p{p['p']:g} is {true:.2f} s; the histogram's buckets say **{guess:.2f} s** ({(guess - true) / true:+.0%})."
     if guess == bounds[-1]:
         say += " It lies in the last bucket: the histogram cannot tell how slow."
     starts = [0.0, *bounds]
-    rows = [(f"{lo:g} to {'+Inf' if i == len(bounds) else format(bounds[i], 'g')}", counts[i] - (counts[i - 1] if i else 0), counts[i]) for i, lo in enumerate(starts)]
+    rows = [
+        (
+            f"{lo:g} to {'+Inf' if i == len(bounds) else format(bounds[i], 'g')}",
+            counts[i] - (counts[i - 1] if i else 0),
+            counts[i],
+        )
+        for i, lo in enumerate(starts)
+    ]
     return View(scene, say, Table("The histogram that Prometheus keeps", ["bucket, s", "requests", "up to here"], rows))
 
 
@@ -92,10 +117,18 @@ def percentiles(**start: object) -> Figure:
     """Show latencies, their mean and percentiles, and what a histogram with given buckets reports."""
     controls = (
         Slider("p", "Percentile p", 1, 99.9, 99, 0.1),
-        Choice("buckets", "Buckets of the histogram", (("default", "client's default"), ("coarse", "three"), ("fitted", "made for models")), "default"),
+        Choice(
+            "buckets",
+            "Buckets of the histogram",
+            (("default", "client's default"), ("coarse", "three"), ("fitted", "made for models")),
+            "default",
+        ),
         stops("median", "A usual request takes", 1.0, (0.1, 0.2, 0.5, 1, 2, 5), "s"),
         stops("slow", "Slow requests", 0.08, (0, 0.01, 0.02, 0.05, 0.08, 0.1, 0.2), "%"),
         Slider("times", "A slow one takes", 2, 20, 8, unit="times as long"),
     )
-    title, question = "The mean nobody feels", "2,000 requests. What does the average hide, and what does your dashboard make of it?"
+    title, question = (
+        "The mean nobody feels",
+        "2,000 requests. What does the average hide, and what does your dashboard make of it?",
+    )
     return Figure("percentiles", title, question, controls, _percentiles, start)

@@ -105,12 +105,18 @@ def _limiters(p: Params) -> View:
     limit, window = p["limit"], p["window"]
     arrivals = pattern(p["pattern"], limit, window, p["clicks"])
     verdicts = judge(arrivals, limit, window)
-    worst = {kind: busiest([t for t, ok in zip(arrivals, oks, strict=True) if ok], window) for kind, oks in verdicts.items()}
+    worst = {
+        kind: busiest([t for t, ok in zip(arrivals, oks, strict=True) if ok], window) for kind, oks in verdicts.items()
+    }
     scene = {
-        "arrivals": arrivals, "passed": verdicts, "end": WINDOWS * window, "limit": limit, "window": window,
+        "arrivals": arrivals,
+        "passed": verdicts,
+        "end": WINDOWS * window,
+        "limit": limit,
+        "window": window,
         "levels": token_bucket(arrivals, limit, limit / window)[1],
         "worst": {kind: {"count": n, "begin": begin} for kind, (n, begin) in worst.items()},
-    }  # fmt: skip
+    }
     if not arrivals:
         say = "No request yet: click in the top lane, or put the cursor there and press Enter, to send one."
     else:
@@ -129,14 +135,23 @@ def _limiters(p: Params) -> View:
 
 def limiters(**start: object) -> Figure:
     """Show one crowd of requests judged by a fixed window, a sliding window and a token bucket."""
-    patterns = (("edge", "at the edge"), ("steady", "steady"), ("burst", "one burst"), ("random", "random"), ("own", "my own clicks"))
+    patterns = (
+        ("edge", "at the edge"),
+        ("steady", "steady"),
+        ("burst", "one burst"),
+        ("random", "random"),
+        ("own", "my own clicks"),
+    )
     controls = (
         Slider("limit", "Limit R", 1, 20, 5, unit="requests"),
         Slider("window", "Window W", 5, 60, 10, 5, "s"),
         Choice("pattern", "Requests arrive", patterns, "edge"),
         Moments("clicks", WINDOWS * 60),
     )
-    title, question = "Three limiters, one crowd", "Each promises R requests in W seconds. Who keeps the promise at the edge of a window?"
+    title, question = (
+        "Three limiters, one crowd",
+        "Each promises R requests in W seconds. Who keeps the promise at the edge of a window?",
+    )
     return Figure("limiters", title, question, controls, _limiters, start)
 
 
@@ -164,12 +179,30 @@ def _bucket(p: Params) -> View:
     passed = [n for (_, n), step in zip(costs, steps, strict=True) if step[3] and n > 0]
     earned = capacity + end * p["refill"]
     spent = sum(passed)
-    say = f"{len(passed)} of {sum(n > 0 for _, n in costs)} requests passed and spent **{spent} tokens**; a bucket of {capacity} that earns {p['refill']} a second may spend {earned} in {end} s."
+    say = (
+        f"{len(passed)} of {sum(n > 0 for _, n in costs)} requests passed and spent **{spent} tokens**; a bucket of "
+        f"{capacity} that earns {p['refill']} a second may spend {earned} in {end} s."
+    )
     if p["attack"]:
-        say += " Asking for a negative number is refused with 422." if p["checked"] else f" Each request for **−{capacity} tokens** passes and fills the bucket: validate before you count."
+        say += (
+            " Asking for a negative number is refused with 422."
+            if p["checked"]
+            else f" Each request for **-{capacity} tokens** passes and fills the bucket: validate before you count."
+        )
     scene = {"steps": steps, "costs": [n for _, n in costs], "capacity": capacity, "refill": p["refill"], "end": end}
-    rows = [(at, n, round(before, 2), round(after, 2), "passes" if ok else "refused") for (at, n), (_, before, after, ok) in zip(costs, steps, strict=True)]
-    return View(scene, say, Table("Each request and the level of the bucket", ["at, s", "tokens asked", "level before", "after", "verdict"], rows))
+    rows = [
+        (at, n, round(before, 2), round(after, 2), "passes" if ok else "refused")
+        for (at, n), (_, before, after, ok) in zip(costs, steps, strict=True)
+    ]
+    return View(
+        scene,
+        say,
+        Table(
+            "Each request and the level of the bucket",
+            ["at, s", "tokens asked", "level before", "after", "verdict"],
+            rows,
+        ),
+    )
 
 
 def bucket(**start: object) -> Figure:
@@ -181,5 +214,8 @@ def bucket(**start: object) -> Figure:
         Switch("attack", "Every sixth request asks for a negative number", start=False),
         Switch("checked", "The number is validated first (1 … capacity)", start=True),
     )
-    title, question = "A bucket that pays by weight", "Dear requests take more tokens. What if someone asks for a negative number of them?"
+    title, question = (
+        "A bucket that pays by weight",
+        "Dear requests take more tokens. What if someone asks for a negative number of them?",
+    )
     return Figure("bucket", title, question, controls, _bucket, start)

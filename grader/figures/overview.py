@@ -61,16 +61,32 @@ def _ladder(p: Params) -> View:
         }
         for rung in RUNGS
     ]
-    score = f"**{len(met(MUST, done))} of {len(MUST)}** must-haves and **{len(met(SHOULD, done))} of {len(SHOULD)}** should-haves"
+    must, should = len(met(MUST, done)), len(met(SHOULD, done))
+    score = f"**{must} of {len(MUST)}** must-haves and **{should} of {len(SHOULD)}** should-haves"
     begin = "The prototype meets" if not done else f"After lab {done} the service meets"
-    then = "Nothing on this page can surprise it now." if done == len(RUNGS) else f"Until lab {done + 1} is done, {RUNGS[done].trouble}."
-    rows = [(name, kind, lab, "yes" if lab <= done else "not yet") for kind, group in (("must", MUST), ("should", SHOULD)) for name, lab in group.items()]
-    return View({"rungs": rungs, "done": done}, f"{begin} {score}. {then}", Table("What production asks for", ["requirement", "kind", "from lab", "met"], rows))
+    then = (
+        "Nothing on this page can surprise it now."
+        if done == len(RUNGS)
+        else f"Until lab {done + 1} is done, {RUNGS[done].trouble}."
+    )
+    rows = [
+        (name, kind, lab, "yes" if lab <= done else "not yet")
+        for kind, group in (("must", MUST), ("should", SHOULD))
+        for name, lab in group.items()
+    ]
+    return View(
+        {"rungs": rungs, "done": done},
+        f"{begin} {score}. {then}",
+        Table("What production asks for", ["requirement", "kind", "from lab", "met"], rows),
+    )
 
 
 def ladder(**start: object) -> Figure:
     """Show the ten labs as rungs, and which of production's requirements each one adds."""
-    title, question = "From prototype to production", "What does each lab add, and what can still go wrong until it is done?"
+    title, question = (
+        "From prototype to production",
+        "What does each lab add, and what can still go wrong until it is done?",
+    )
     return Figure("ladder", title, question, (Slider("done", "Labs finished", 0, 10, 0),), _ladder, start)
 
 
@@ -80,7 +96,11 @@ def overview(rows: Sequence[Mapping[str, Any]]) -> View:
     points, most = sum(lab["points"] for lab in labs), sum(lab["most"] for lab in labs)
     ahead = next((lab for lab in labs if lab["points"] < lab["most"]), None)
     then = f"Next: lab {ahead['number']}, {ahead['title']}." if ahead else "Every check passes."
-    table = Table("Points per lab", ["lab", "title", "points", "of"], [(lab["number"], lab["title"], lab["points"], lab["most"]) for lab in labs])
+    table = Table(
+        "Points per lab",
+        ["lab", "title", "points", "of"],
+        [(lab["number"], lab["title"], lab["points"], lab["most"]) for lab in labs],
+    )
     scene = {"labs": labs, "points": points, "most": most, "next": ahead and ahead["number"]}
     return View(scene, f"**{points} of {most} points**. {then}", table)
 
@@ -90,7 +110,9 @@ class Progress(Figure):
 
     def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
         kept = list(rows)
-        super().__init__("progress", "Your progress", "Best result of every lab so far.", (), lambda _: overview(kept), {})
+        super().__init__(
+            "progress", "Your progress", "Best result of every lab so far.", (), lambda _: overview(kept), {}
+        )
 
     def update(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Redraw with new rows, wherever the widget is shown."""

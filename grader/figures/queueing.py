@@ -12,8 +12,9 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from heapq import heapreplace
 
-from grader.figures.theme import Figure, Params, Slider, Table, View, stops
+from grader.figures.theme import Figure, Params, Table, View, stops
 
+RUN, SHOWN = 20_000, 500
 LOADS = tuple(i / 100 for i in (*range(5, 96, 5), 97, 98, 99))
 
 
@@ -68,17 +69,47 @@ def waiting(seen: list[Visit], moments: list[float]) -> list[int]:
 def _queue(p: Params) -> View:
     c, service, load = p["servers"], p["service"], p["load"]
     wait, tail = mean_wait(c, service, load), wait_quantile(c, service, load, 0.95)
-    seen = visits(c, service, load, 600)
-    end = seen[-1].at
-    moments = [end * i / 300 for i in range(301)]
-    line = waiting(seen, moments)
-    measured = sum(v.begin - v.at for v in seen) / len(seen)
-    curve = [(rho, mean_wait(c, service, rho) + service) for rho in LOADS]
-    say = f"At {load:.0%} use of {c} server{'s' if c > 1 else ''} a request of {service:g} s waits {wait:.2f} s on average, so it takes **{(wait + service) / service:.1f} times** as long as alone; one in twenty waits longer than {tail:.1f} s."
-    say += f" The run below: {measured:.2f} s on average, {max(line)} in the queue at worst."
-    scene = {"curve": curve, "load": load, "response": wait + service, "service": service, "line": line, "end": end, "tail": tail, "mean": erlang_c(c, c * load) * load / (1 - load)}
-    rows = [(f"{rho:.0%}", round(mean_wait(c, service, rho), 3), round(r, 3), round(wait_quantile(c, service, rho, 0.95), 3)) for rho, r in curve]
-    return View(scene, say, Table("The formula of Erlang", ["utilisation", "mean wait, s", "mean response, s", "95 % wait less than, s"], rows))
+    seen = visits(c, service, load, RUN)
+    begin, end = seen[-SHOWN].at, seen[-1].at
+    line = waiting(seen, [begin + (end - begin) * i / 300 for i in range(301)])
+    measured = sum(v.begin - v.at for v in seen) / RUN
+    curve = [(rho / 100, mean_wait(c, service, rho / 100) + service) for rho in range(1, 100)]
+    say = (
+        f"At {load:.0%} use of {c} server{'s' if c > 1 else ''} a request of {service:g} s waits {wait:.2f} s on "
+        f"average, so it takes **{(wait + service) / service:.1f} times** as long as alone; one in twenty waits "
+        f"longer than {tail:.1f} s."
+    )
+    say += (
+        f" Simulated, {RUN:,} requests waited {measured:.2f} s on average; the last {SHOWN} of them, below, saw a "
+        f"queue of up to {max(line)}."
+    )
+    scene = {
+        "curve": curve,
+        "load": load,
+        "response": wait + service,
+        "service": service,
+        "line": line,
+        "end": end - begin,
+        "tail": tail,
+        "mean": erlang_c(c, c * load) * load / (1 - load),
+    }
+    rows = [
+        (
+            f"{rho:.0%}",
+            round(mean_wait(c, service, rho), 3),
+            round(r, 3),
+            round(wait_quantile(c, service, rho, 0.95), 3),
+        )
+        for rho, r in curve
+        if rho in LOADS
+    ]
+    return View(
+        scene,
+        say,
+        Table(
+            "The formula of Erlang", ["utilisation", "mean wait, s", "mean response, s", "95% wait less than, s"], rows
+        ),
+    )
 
 
 def queue_growth(**start: object) -> Figure:
@@ -102,8 +133,18 @@ def _little(p: Params) -> View:
     end = max(done for _, done in seen)
     inside = sum(done - at for at, done in seen)
     lam, w = count / end, inside / count
-    say = f"{rate:g} requests a second that stay {stay:g} s each: on average **{rate * stay:g} are inside at once** (L = λ·W). That many slots, threads or connections are busy. In the run: {lam:.2f} a second x {w:.2f} s = {lam * w:.2f}."
-    scene = {"came": [at for at, _ in seen], "left": sorted(done for _, done in seen), "end": end, "inside": inside / end, "law": rate * stay}
+    say = (
+        f"{rate:g} requests a second that stay {stay:g} s each: on average **{rate * stay:g} are inside at once** (L "
+        f"= λ·W). That many slots, threads or connections are busy. In the run: {lam:.2f} a second · {w:.2f} s = "
+        f"{lam * w:.2f}."
+    )
+    scene = {
+        "came": [at for at, _ in seen],
+        "left": sorted(done for _, done in seen),
+        "end": end,
+        "inside": inside / end,
+        "law": rate * stay,
+    }
     rows = [(i + 1, round(at, 2), round(done, 2), round(done - at, 2)) for i, (at, done) in enumerate(seen)]
     return View(scene, say, Table("Every request of the run", ["request", "came, s", "left, s", "stayed, s"], rows))
 
@@ -114,5 +155,8 @@ def littles_law(**start: object) -> Figure:
         stops("rate", "Arrivals λ", 2, (0.5, 1, 2, 5, 10, 20, 50), "a second"),
         stops("stay", "Each stays W", 3, (0.05, 0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 30), "s"),
     )
-    title, question = "How many at once?", "Only two numbers are needed to know how many requests are inside. No distribution matters."
+    title, question = (
+        "How many at once?",
+        "Only two numbers are needed to know how many requests are inside. No distribution matters.",
+    )
     return Figure("little", title, question, controls, _little, start)

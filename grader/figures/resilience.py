@@ -97,13 +97,27 @@ def _breaker(p: Params) -> View:
     failed, failed_plain = (sum(call.end == "failed" for call in run) for run in (calls, plain))
     probes = sum(call.probe for call in calls)
     back = next((call.at for call in calls if call.at >= TROUBLE + p["outage"] and call.end == "ok"), END)
-    say = f"Without a breaker {failed_plain} requests wait {p['timeout']:g} s for nothing; with it **{failed}** do and **{spared} are answered at once** by the fallback. {probes} probes went out; the first good call came {max(0, back - TROUBLE - p['outage']):.1f} s after the outage."
-    states = [(at, state, breaker.states[i + 1][0] if i + 1 < len(breaker.states) else END) for i, (at, state) in enumerate(breaker.states)]
+    say = (
+        f"Without a breaker {failed_plain} requests wait {p['timeout']:g} s for nothing; with it **{failed}** do and "
+        f"**{spared} are answered at once** by the fallback. {probes} probes went out; the first good call came "
+        f"{max(0, back - TROUBLE - p['outage']):.1f} s after the outage."
+    )
+    states = [
+        (at, state, breaker.states[i + 1][0] if i + 1 < len(breaker.states) else END)
+        for i, (at, state) in enumerate(breaker.states)
+    ]
     scene = {
-        "calls": [asdict(call) for call in calls], "states": states, "trouble": [TROUBLE, TROUBLE + p["outage"]], "end": END,
-        "wasted": {"without": failed_plain * p["timeout"], "with": failed * p["timeout"]}, "failing": p["failing"],
-    }  # fmt: skip
-    rows = [(round(at, 1), round(until, 1), state, sum(at <= c.at < until and c.end == "spared" for c in calls)) for at, state, until in states]
+        "calls": [asdict(call) for call in calls],
+        "states": states,
+        "trouble": [TROUBLE, TROUBLE + p["outage"]],
+        "end": END,
+        "wasted": {"without": failed_plain * p["timeout"], "with": failed * p["timeout"]},
+        "failing": p["failing"],
+    }
+    rows = [
+        (round(at, 1), round(until, 1), state, sum(at <= c.at < until and c.end == "spared" for c in calls))
+        for at, state, until in states
+    ]
     return View(scene, say, Table("States of the breaker", ["from, s", "to, s", "state", "requests spared"], rows))
 
 
@@ -117,7 +131,10 @@ def breaker(**start: object) -> Figure:
         Slider("timeout", "A failing call takes", 1, 10, 5, unit="s"),
         stops("gap", "A request every", 1, (0.5, 1, 2), "s"),
     )
-    title, question = "Closed, open, half open", "The provider goes away. How many requests must wait before nobody is sent there any more?"
+    title, question = (
+        "Closed, open, half open",
+        "The provider goes away. How many requests must wait before nobody is sent there any more?",
+    )
     return Figure("breaker", title, question, controls, _breaker, start)
 
 
@@ -132,7 +149,7 @@ class Layer:
 def layers_of(count: int, attempts: int, failing: float) -> list[Layer]:
     """Return the layers from the provider upwards; each tries at most `attempts` times and tries are independent.
 
-    A layer whose lower neighbour fails with chance q tries (1 − q^a) / (1 − q) times and fails with chance q^a.
+    A layer whose lower neighbour fails with chance q tries (1 - q^a) / (1 - q) times and fails with chance q^a.
     """
     layers, q = [], failing
     for _ in range(count):
@@ -155,12 +172,25 @@ def _storm(p: Params) -> View:
     budget = 0.1 if p["budget"] else None
     worst, now = attempts**count, load(count, attempts, failing, budget)
     curve = [(f / 50, load(count, attempts, f / 50, budget), load(count, attempts, f / 50)) for f in range(51)]
-    say = f"{count} layers that try {attempts} times each make up to **{worst} calls** of one request. At {failing:.0%} failing it is **{now:.2f} calls** on average: the provider gets {now:.2f} times its load just when it is weak."
+    say = (
+        f"{count} layers that try {attempts} times each make up to **{worst} calls** of one request. At {failing:.0%} "
+        f"failing it is **{now:.2f} calls** on average: the provider gets {now:.2f} times its load just when it is "
+        "weak."
+    )
     if budget:
-        say += " A retry budget of 10 % holds it at 1.1."
-    scene = {"sizes": [attempts**level for level in range(count + 1)], "curve": curve, "failing": failing, "now": now, "worst": worst, "budget": bool(budget)}
+        say += " A retry budget of 10% holds it at 1.1."
+    scene = {
+        "sizes": [attempts**level for level in range(count + 1)],
+        "curve": curve,
+        "failing": failing,
+        "now": now,
+        "worst": worst,
+        "budget": bool(budget),
+    }
     rows = [(f"{f:.0%}", round(capped, 3), round(free, 3)) for f, capped, free in curve]
-    return View(scene, say, Table("Calls per request by share of failing calls", ["failing", "calls", "without budget"], rows))
+    return View(
+        scene, say, Table("Calls per request by share of failing calls", ["failing", "calls", "without budget"], rows)
+    )
 
 
 def retry_storm(**start: object) -> Figure:
@@ -169,7 +199,10 @@ def retry_storm(**start: object) -> Figure:
         Slider("layers", "Layers that retry", 1, 4, 3),
         Slider("attempts", "Attempts in each", 1, 5, 3),
         stops("failing", "Calls failing", 0.5, tuple(f / 20 for f in range(21)), "%"),
-        Switch("budget", "A retry budget: at most 10 % more calls", start=False),
+        Switch("budget", "A retry budget: at most 10% more calls", start=False),
     )
-    title, question = "The retry storm", "The client, the framework and the gateway all try again. What reaches the provider?"
+    title, question = (
+        "The retry storm",
+        "The client, the framework and the gateway all try again. What reaches the provider?",
+    )
     return Figure("storm", title, question, controls, _storm, start)

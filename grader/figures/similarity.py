@@ -95,16 +95,41 @@ def _semantic(pairs: Sequence[Pair], p: Params) -> View:
     same = sum(pair.same for pair in pairs)
     best = best_threshold(pairs, p["harm"], guard=guard)
     net = saving(pairs, threshold, p["harm"], guard=guard)
-    say = f"At {threshold:.3f}: **{hits} of {same}** paraphrases are served from the cache and **{wrong} of {len(pairs) - same}** other questions get a wrong answer. If a wrong answer costs as much as {p['harm']:g} calls, that is worth {net:+g} calls; "
-    say += f"the best threshold on these hard pairs is {best:.3f}." if best else "on these hard pairs no threshold is worth having."
+    say = (
+        f"At {threshold:.3f}: **{hits} of {same}** paraphrases are served from the cache and **{wrong} of "
+        f"{len(pairs) - same}** other questions get a wrong answer. If a wrong answer costs as much as {p['harm']:g} "
+        f"calls, that is worth {net:+g} calls; "
+    )
+    say += (
+        f"the best threshold on these hard pairs is {best:.3f}."
+        if best
+        else "on these hard pairs no threshold is worth having."
+    )
     steps = sorted({0.4, 1.0, *(pair.score for pair in pairs)})
-    curve = [(t, sum(q.same and outcome(q, t, guard=guard) == "hit" for q in pairs) / max(1, same), sum(outcome(q, t, guard=guard) == "false hit" for q in pairs) / max(1, len(pairs) - same)) for t in steps]
+    curve = [
+        (
+            t,
+            sum(q.same and outcome(q, t, guard=guard) == "hit" for q in pairs) / max(1, same),
+            sum(outcome(q, t, guard=guard) == "false hit" for q in pairs) / max(1, len(pairs) - same),
+        )
+        for t in steps
+    ]
     scene = {
-        "pairs": [asdict(pair) | {"verdict": verdict, "guarded": guard and unlike(pair)} for pair, verdict in zip(pairs, verdicts, strict=True)],
-        "threshold": threshold, "best": best, "curve": curve,
-    }  # fmt: skip
-    rows = [(pair.first, pair.second, pair.score, "same" if pair.same else "different", verdict) for pair, verdict in zip(pairs, verdicts, strict=True)]
-    return View(scene, say, Table("Every measured pair", ["question", "another question", "cosine", "meaning", "verdict"], rows))
+        "pairs": [
+            asdict(pair) | {"verdict": verdict, "guarded": guard and unlike(pair)}
+            for pair, verdict in zip(pairs, verdicts, strict=True)
+        ],
+        "threshold": threshold,
+        "best": best,
+        "curve": curve,
+    }
+    rows = [
+        (pair.first, pair.second, pair.score, "same" if pair.same else "different", verdict)
+        for pair, verdict in zip(pairs, verdicts, strict=True)
+    ]
+    return View(
+        scene, say, Table("Every measured pair", ["question", "another question", "cosine", "meaning", "verdict"], rows)
+    )
 
 
 def semantic_threshold(pairs: Sequence[Pair | tuple[str, str, float, bool]] = MEASURED, **start: object) -> Figure:
@@ -118,5 +143,8 @@ def semantic_threshold(pairs: Sequence[Pair | tuple[str, str, float, bool]] = ME
         stops("harm", "A wrong answer costs", 10, (0, 1, 2, 5, 10, 20, 50, 100), "calls"),
         Switch("guard", "Guard: other numbers or a lone negation are never alike", start=False),
     )
-    title, question = "How alike is alike enough?", "Real similarities of real pairs. Is there a threshold that serves every paraphrase and nothing else?"
+    title, question = (
+        "How alike is alike enough?",
+        "Real similarities of real pairs. Is there a threshold that serves every paraphrase and nothing else?",
+    )
     return Figure("semantic", title, question, controls, lambda p: _semantic(table, p), start)

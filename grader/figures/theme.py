@@ -1,4 +1,4 @@
-"""What every picture shares: its controls, the widget that redraws it, and its sentence for readers without a front end.
+"""What every picture shares: its controls, the widget that redraws it, its sentence where there is no front end.
 
 A picture is a pure function from parameters to a `View`: the numbers to draw, the sentence that says what is seen and
 the table behind it. Python computes, `js/<name>.js` only draws, so every number on the screen can be tested here.
@@ -194,13 +194,13 @@ class Figure(Card):
 
     title = traitlets.Unicode().tag(sync=True)
     question = traitlets.Unicode().tag(sync=True)
-    controls = traitlets.List().tag(sync=True)
+    controls: traitlets.List[Any] = traitlets.List().tag(sync=True)
     start = traitlets.Dict().tag(sync=True)
     params = traitlets.Dict().tag(sync=True)
     view = traitlets.Dict().tag(sync=True)
     drawn_by: ClassVar[str] = "frame"
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - one call a picture, always in this order
         self, name: str, title: str, question: str, controls: Sequence[Control], model: Model, start: Params
     ) -> None:
         unknown = set(start) - {control.name for control in controls}
@@ -210,9 +210,15 @@ class Figure(Card):
         begin = self.admitted(start)
         shown = [{k: v for k, v in asdict(control).items() if v is not None} for control in controls]
         super().__init__(
-            _esm=script(self.drawn_by, name), _css=style(), title=title, question=question, controls=shown,
-            start=begin, params=begin, view=asdict(model(begin)),
-        )  # fmt: skip
+            _esm=script(self.drawn_by, name),
+            _css=style(),
+            title=title,
+            question=question,
+            controls=shown,
+            start=begin,
+            params=begin,
+            view=asdict(model(begin)),
+        )
         self.observe(self._follow, "params")
 
     def admitted(self, params: Params) -> dict[str, Value]:

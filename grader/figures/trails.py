@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from grader.figures.theme import Choice, Figure, Params, Switch, Table, View
@@ -67,7 +68,7 @@ def suspects(request: str) -> list[Line]:
 def longest_gap(request: str) -> tuple[Line, Line]:
     """Return the two neighbouring lines of a request with the most time between them."""
     mine = [line for line in STORY if line.request == request]
-    return max(zip(mine, mine[1:], strict=False), key=lambda pair: pair[1].at - pair[0].at)
+    return max(pairwise(mine), key=lambda pair: pair[1].at - pair[0].at)
 
 
 def _trail(p: Params) -> View:
@@ -76,15 +77,37 @@ def _trail(p: Params) -> View:
     chosen = mine if ids else suspects(who)
     before, after = longest_gap(who)
     if ids:
-        say = f"{len(mine)} of {len(STORY)} lines bear **{IDS[who]}**. Most of its {mine[-1].at - mine[0].at:,} ms, {after.at - before.at:,} ms, lie between “{before.event}” and “{after.event}”."
+        say = (
+            f"{len(mine)} of {len(STORY)} lines bear **{IDS[who]}**. Most of its {mine[-1].at - mine[0].at:,} ms, "
+            f"{after.at - before.at:,} ms, lie between “{before.event}” and “{after.event}”."
+        )
     else:
-        say = f"Without an id **{len(chosen)} lines** may belong to this request; {len(mine)} do. Nothing in them says which."
+        say = (
+            f"Without an id **{len(chosen)} lines** may belong to this request; {len(mine)} do. Nothing in them says "
+            "which."
+        )
     scene = {
-        "lines": [{"at": line.at, "source": line.source, "who": line.request, "event": line.event, "text": written(line, ids=ids), "on": line in chosen} for line in STORY],
-        "sources": list(dict.fromkeys(line.source for line in STORY)), "id": IDS[who], "ids": ids,
-        "gap": [before.at, after.at] if ids else None, "who": who,
-    }  # fmt: skip
-    rows = [(line.at, line.source, IDS[line.request] if ids else "–", line.event, "yes" if line in chosen else "") for line in STORY]
+        "lines": [
+            {
+                "at": line.at,
+                "source": line.source,
+                "who": line.request,
+                "event": line.event,
+                "text": written(line, ids=ids),
+                "on": line in chosen,
+            }
+            for line in STORY
+        ],
+        "sources": list(dict.fromkeys(line.source for line in STORY)),
+        "id": IDS[who],
+        "ids": ids,
+        "gap": [before.at, after.at] if ids else None,
+        "who": who,
+    }
+    rows = [
+        (line.at, line.source, IDS[line.request] if ids else "", line.event, "yes" if line in chosen else "")
+        for line in STORY
+    ]
     return View(scene, say, Table("All lines", ["ms", "source", "request", "event", "chosen"], rows))
 
 
@@ -94,5 +117,8 @@ def log_trail(**start: object) -> Figure:
         Choice("request", "Follow the request of", tuple((who, f"{who} {IDS[who]}") for who in IDS), "ada"),
         Switch("ids", "Every line bears its request id", start=True),
     )
-    title, question = "One request among many", "Four requests, five processes, one log. Which lines tell the story of one of them?"
+    title, question = (
+        "One request among many",
+        "Four requests, five processes, one log. Which lines tell the story of one of them?",
+    )
     return Figure("trail", title, question, controls, _trail, start)

@@ -4,7 +4,7 @@ export default figure({
   height: () => 344,
   legend: () => [['line', 'main', 'demand'], ['tint', 'ok', 'capacity of the ready replicas'], ['slash', 'bad', 'more than they can serve'], ['dash', 'wait', 'fixed fleet for the peak']],
   draw(pen, s, ctx) {
-    const left = 36, right = ctx.W - 12, top = 26, bottom = 240, n = s.loads.length;
+    const left = 36, right = ctx.W - 22, top = 26, bottom = 240, n = s.loads.length;
     const high = Math.max(s.fixed * s.capacity, ...s.sizes.map((v) => v * s.capacity)) * 1.06, x = scale(0, n, left, right), y = scale(0, high, bottom, top);
     pen.text(0, 10, 'requests a second', 'mute');
     for (const v of ticks(0, high, 5)) { pen.line(left, y(v), right, y(v), 'grid'); pen.text(left - 8, y(v) + 4, v, 'mute n', 'end'); }

@@ -15,7 +15,7 @@ export default figure({
     if (b > a) {
       pen.rect(x(a), 28, x(b) - x(a), 20, 'paper');
       pen.rect(x(a), 28, x(b) - x(a), 20, 'ln1 c-bad', { rx: 2, ...pen.hatched('slash', 'bad') });
-      if (x(b) - x(a) > 110) pen.text((x(a) + x(b)) / 2, 42, `${num(s.failing * 100)} % fail`, 'b halo', 'middle');
+      if (x(b) - x(a) > 110) pen.text((x(a) + x(b)) / 2, 42, `${num(s.failing * 100)}% fail`, 'b halo', 'middle');
     }
     pen.text(0, 84, 'breaker', 'b');
     for (const [from, state, to] of s.states) {

@@ -6,7 +6,7 @@ export default figure({
   draw(pen, s, ctx) {
     const narrow = ctx.W < 640, left = 44, right = narrow ? ctx.W - 12 : ctx.W * 0.62, top = 26, bottom = 222;
     const x = scale(0, Math.log(604800), left + 8, right - 8), at = (t) => x(Math.log(t)), y = scale(0, 1, bottom, top);
-    pen.axisY(y, [0, 0.25, 0.5, 0.75, 1], left, right, (v) => `${v * 100} %`);
+    pen.axisY(y, [0, 0.25, 0.5, 0.75, 1], left, right, (v) => `${v * 100}%`);
     pen.text(0, 10, 'requests answered from the cache', 'mute');
     for (const t of [1, 60, 900, 3600, 21600, 86400, 604800]) pen.text(at(t), bottom + 18, t === 1 ? '1 s' : clock(t), 'mute n', 'middle');
     pen.text((left + right) / 2, bottom + 36, 'how long an entry lives', 'mute', 'middle');
@@ -17,7 +17,7 @@ export default figure({
     pen.dot(at(s.ttl), y(s.played), 6, 'ln paper c-alt mv');
     pen.dot(at(s.ttl), y(s.rate), 6, 'fill c-main mv');
     const low = s.rate > 0.85;
-    pen.text(at(s.ttl) + (s.ttl > 20000 ? -12 : 12), y(s.rate) + (low ? 22 : -10), `${fix(s.rate * 100, 0)} % hits`, 'b halo', s.ttl > 20000 ? 'end' : 'start');
+    pen.text(at(s.ttl) + (s.ttl > 20000 ? -12 : 12), y(s.rate) + (low ? 22 : -10), `${fix(s.rate * 100, 0)}% hits`, 'b halo', s.ttl > 20000 ? 'end' : 'start');
     bars(pen, s, narrow ? 0 : right + 34, narrow ? 284 : 40, ctx.W - 4);
   },
 });

@@ -18,7 +18,7 @@ const num = (value, digits = 0) => Number(value).toLocaleString('en-US', { maxim
 const fix = (value, digits = 1) => Number(value).toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 const scale = (a, b, x, y) => (v) => x + ((v - a) / (b - a || 1)) * (y - x);
 const clamp = (v, lo, hi) => Math.min(hi, Math.max(lo, v));
-const clock = (s) => (s < 0.9995 ? `${Math.round(s * 1000)} ms` : s < 120 ? `${fix(s, s < 10 ? 1 : 0)} s` : s < 3600 ? `${num(s / 60)} min` : s < 86400 ? `${num(s / 3600, 1)} h` : `${num(s / 86400, 1)} d`);
+const clock = (s) => (s === 0 ? '0 s' : s < 0.9995 ? `${Math.round(s * 1000)} ms` : s < 120 ? `${fix(s, s < 10 ? 1 : 0)} s` : s < 3600 ? `${num(s / 60)} min` : s < 86400 ? `${num(s / 3600, 1)} h` : `${num(s / 86400, 1)} d`);
 const exact = (s) => (s < 0.9995 ? `${Math.round(s * 1000)} ms` : s < 100 ? `${fix(s, 2)} s` : clock(s));
 const bold = (text) => text.split('**').map((part, i) => (i % 2 ? h('strong', {}, part) : part));
 
@@ -28,6 +28,12 @@ function ticks(lo, hi, about = 6) {
   const out = [];
   for (let v = Math.ceil(lo / step - 1e-9) * step; v <= hi + step * 1e-9; v += step) out.push(Math.abs(v) < 1e-12 ? 0 : +v.toPrecision(12));
   return out;
+}
+
+function timeTicks(hi, about = 6) {
+  if (hi <= 120) return ticks(0, hi, about);
+  const step = [30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400].find((v) => hi / v <= about) || 86400;
+  return Array.from({ length: Math.floor(hi / step) + 1 }, (_, i) => i * step);
 }
 
 // Reuses the elements of the last drawing in order, so that focus survives and marked elements (class mv) glide.
@@ -107,7 +113,7 @@ const CONTROLS = {
   slider(spec, id, get, set) {
     const stops = spec.stops, index = (v) => stops.reduce((best, s, i) => (Math.abs(s - v) < Math.abs(stops[best] - v) ? i : best), 0);
     const value = (i) => (stops ? stops[+i] : +i);
-    const say = (v) => (spec.unit === '%' ? `${num(v * 100, 2)} %` : spec.unit === 's' && stops ? clock(v) : spec.unit === '$' ? `$${num(v, 2)}` : `${num(v, 4)}${spec.unit ? ` ${spec.unit}` : ''}`);
+    const say = (v) => (spec.unit === '%' ? `${num(v * 100, 2)}%` : spec.unit === 's' && stops ? clock(v) : spec.unit === '$' ? `$${num(v, 2)}` : `${num(v, 4)}${spec.unit ? ` ${spec.unit}` : ''}`);
     const out = h('output', { for: id });
     const input = h('input', { type: 'range', id, min: stops ? 0 : spec.low, max: stops ? stops.length - 1 : spec.high, step: stops ? 1 : spec.step });
     const show = (v) => {

@@ -7,7 +7,7 @@ export default figure({
   draw(pen, s, ctx) {
     const left = 44, right = ctx.W - 110, top = 20, bottom = 222, n = s.came.length, now = ctx.ui.at * s.end, x = scale(0, s.end, left, right), y = scale(0, n, bottom, top);
     for (const v of ticks(0, n, 4)) { pen.line(left, y(v), right, y(v), 'grid'); pen.text(left - 8, y(v) + 4, v, 'mute n', 'end'); }
-    for (const v of ticks(0, s.end, ctx.W < 620 ? 4 : 7)) pen.text(x(v), bottom + 18, clock(v), 'mute n', 'middle');
+    for (const v of timeTicks(s.end, ctx.W < 620 ? 4 : 7)) pen.text(x(v), bottom + 18, clock(v), 'mute n', 'middle');
     pen.text((left + right) / 2, bottom + 36, 'time', 'mute', 'middle');
     const stairs = (times) => { const out = [[x(0), y(0)]]; times.filter((t) => t <= now).forEach((t, i) => out.push([x(t), y(i)], [x(t), y(i + 1)])); out.push([x(now), out[out.length - 1][1]]); return out; };
     const up = stairs(s.came), down = stairs(s.left);

@@ -6,7 +6,7 @@ export default figure({
     const cx = 74, cy = 76, r = 54, share = s.most ? s.points / s.most : 0, round = 2 * Math.PI * r;
     pen.dot(cx, cy, r, 'ln c-wait', { style: 'stroke-width:13', opacity: 0.25 });
     pen.dot(cx, cy, r, 'ln c-ok', { style: 'stroke-width:13;stroke-linecap:butt', 'stroke-dasharray': `${round * share} ${round}`, transform: `rotate(-90 ${cx} ${cy})` });
-    pen.text(cx, cy + 4, `${num(100 * share)} %`, 'big', 'middle');
+    pen.text(cx, cy + 4, `${num(100 * share)}%`, 'big', 'middle');
     pen.text(cx, cy + 22, `${s.points} of ${s.most}`, 'mute', 'middle');
     const left = 176, name = 170, bar = left + name + 14, right = ctx.W - 64;
     s.labs.forEach((lab, i) => {

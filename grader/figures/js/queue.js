@@ -2,19 +2,21 @@
 export default figure({
   name: 'queue',
   height: () => 386,
-  legend: () => [['line', 'main', 'mean response time (formula)'], ['dash', 'wait', 'the request alone'], ['line', 'bad', 'requests in the queue (one run)'], ['dash', 'bad', 'mean of the formula']],
+  legend: () => [['line', 'main', 'mean response time (formula)'], ['dash', 'wait', 'the request alone'], ['line', 'bad', 'waiting in the queue (simulated)'], ['dash', 'bad', 'mean of the formula']],
   draw(pen, s, ctx) {
     const left = 52, right = ctx.W - 18, top = 24, bottom = 200, high = Math.min(s.curve[s.curve.length - 1][1], Math.max(s.service * 12, s.response * 1.15));
     const x = scale(0, 1, left, right), y = scale(0, high, bottom, top);
     pen.text(0, 10, 'response time', 'mute');
     pen.rect(x(0.9), top, x(1) - x(0.9), bottom - top, 'pale c-bad');
     for (const v of ticks(0, high, 4)) { pen.line(left, y(v), right, y(v), 'grid'); pen.text(left - 8, y(v) + 4, clock(v), 'mute n', 'end'); }
-    for (const v of [0, 0.2, 0.4, 0.6, 0.8, 0.9, 1]) pen.text(x(v), bottom + 17, `${v * 100} %`, 'mute n', 'middle');
+    for (const v of [0, 0.2, 0.4, 0.6, 0.8, 0.9, 1]) pen.text(x(v), bottom + 17, `${v * 100}%`, 'mute n', 'middle');
     pen.text((left + right) / 2, bottom + 34, 'utilisation of the servers', 'mute', 'middle');
     pen.curve([[left, y(s.service)], [right, y(s.service)]], 'dash c-wait');
-    const points = [[left, y(s.service)], ...s.curve.map(([rho, r]) => [x(rho), y(r)])].filter(([, py]) => py >= top - 40);
-    const last = points[points.length - 1];
-    if (last[1] < top) { const [px, py] = points[points.length - 2]; points[points.length - 1] = [px + ((last[0] - px) * (py - top)) / (py - last[1]), top]; }
+    const points = [[left, y(s.service)], ...s.curve.map(([rho, r]) => [x(rho), y(r)])], out = points.findIndex(([, py]) => py < top);
+    if (out > 0) {
+      const [[a, b], [c, d]] = [points[out - 1], points[out]];
+      points.splice(out, points.length, [a + ((c - a) * (b - top)) / (b - d), top]);
+    }
     pen.curve(points, 'c-main thick');
     pen.line(x(s.load), y(s.response), x(s.load), bottom, 'ln1 dash c-main');
     pen.dot(x(s.load), y(s.response), 7, 'fill c-main mv');
@@ -31,5 +33,5 @@ function run(pen, s, left, right, top, bottom) {
   pen.path(`M${points.map((p) => p.map((v) => v.toFixed(1)).join(' ')).join('L')}V${bottom}H${left}Z`, 'pale c-bad');
   pen.curve(points, 'c-bad', { style: 'stroke-width:1.4' });
   if (s.mean <= most) pen.line(left, y(s.mean), right, y(s.mean), 'ln dash c-bad', { style: 'stroke-width:1.2' });
-  for (const v of ticks(0, s.end, 6)) pen.text(scale(0, s.end, left, right)(v), bottom + 17, clock(v), 'mute n', 'middle');
+  for (const v of timeTicks(s.end)) pen.text(scale(0, s.end, left, right)(v), bottom + 17, clock(v), 'mute n', 'middle');
 }

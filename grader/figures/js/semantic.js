@@ -54,7 +54,7 @@ export default figure({
 
 function shares(pen, s, x, left, right, top, bottom) {
   const y = scale(0, 1, bottom, top);
-  for (const v of [0, 0.5, 1]) { pen.line(left, y(v), right, y(v), 'grid'); pen.text(left - 8, y(v) + 4, `${v * 100} %`, 'mute n', 'end'); }
+  for (const v of [0, 0.5, 1]) { pen.line(left, y(v), right, y(v), 'grid'); pen.text(left - 8, y(v) + 4, `${v * 100}%`, 'mute n', 'end'); }
   for (const [column, cls] of [[1, 'c-ok'], [2, 'dash c-bad']]) {
     const points = [];
     let last = x(0.4);

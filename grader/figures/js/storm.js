@@ -36,7 +36,7 @@ function curve(pen, s, left, top, right, bottom) {
   const most = Math.max(2, ...s.curve.map((row) => row[2])), y = scale(1, most, bottom, top), x = scale(0, 1, left, right);
   pen.text(left - 30, top - 20, 'calls per request, on average', 'mute');
   pen.axisY(y, [1, ...ticks(1, most, 4).filter((v) => v > 1.4)], left, right, (v) => `${num(v, 1)}×`);
-  for (const v of [0, 0.25, 0.5, 0.75, 1]) pen.text(x(v), bottom + 18, `${v * 100} %`, 'mute n', 'middle');
+  for (const v of [0, 0.25, 0.5, 0.75, 1]) pen.text(x(v), bottom + 18, `${v * 100}%`, 'mute n', 'middle');
   pen.text((left + right) / 2, bottom + 36, 'calls that fail', 'mute', 'middle');
   pen.curve(s.budget ? s.curve.map(([f, , free]) => [x(f), y(free)]) : [[left, y(2)], [right, y(2)]], 'dash c-wait');
   pen.curve(s.curve.map(([f, capped]) => [x(f), y(capped)]), 'c-bad');
