@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from grader import patience
 from grader.api import Api, Pool
 from grader.expectation import Broken
+from grader.ports import ReservedPort
 from grader.service import START_LIMIT, Service, StartFailedError, base_environment, listen
 from grader.settings import Settings
 from grader.sqlite import SqliteDatabase
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Exit:
-    """How a process ended that was expected to refuse its settings."""
+    """How a process ended."""
 
     code: int
     lines: list[str]
@@ -130,6 +132,61 @@ class Bench:
         self._processes.append(process)
         return process
 
+    def command(
+        self,
+        argv: Sequence[str],
+        *,
+        given: Mapping[str, str] | None = None,
+        users: int = 0,
+        database: str = "sqlite",
+        **changes: str | None,
+    ) -> Api:
+        """Start a service by a command line of the learner's, in its folder, told its port in PORT.
+
+        ``given`` are variables that the contract does not name (an image's ENV). Raises ``Broken``.
+        """
+        settings, sql = self._settings(users, database, changes)
+        reserved = ReservedPort()
+        try:
+            service = Service.command(
+                self.submission,
+                argv,
+                {**base_environment(self._home()), **(given or {}), **settings.env},
+                supervisor=self.learners,
+                log_path=self.directory / f"command-{self._count}.log",
+                port=reserved.number,
+                name=f"command-{self._count}",
+            )
+        except StartFailedError as failed:
+            place = f" ({failed.problem.place})" if failed.problem.place else ""
+            raise Broken(f"{failed.problem.detail or failed.problem.cause}{place}") from None
+        except OSError as error:
+            raise Broken(f"{argv[0]} cannot be started: {error.strerror}.") from None
+        finally:
+            reserved.close()
+        self._started.append(service)
+        return Api(service, settings, Pool.of(settings), database=sql)
+
+    def run(self, argv: Sequence[str], api: Api, *, path: str = "", within: float = 60.0) -> Exit:
+        """Run a program of the service's to its end, in its folder, with the settings of ``api``.
+
+        ``path`` is put before the PATH. Raises ``Broken`` when it cannot be started or does not end in time.
+        """
+        self._count += 1
+        log = self.directory / f"program-{self._count}.log"
+        environment = self._environment(api.settings)
+        environment["PATH"] = f"{path}{os.pathsep if path else ''}{environment['PATH']}"
+        try:
+            process = self.learners.spawn(argv, env=environment, cwd=self.submission.root, log=log)
+        except OSError as error:
+            raise Broken(f"{Path(argv[0]).name} cannot be started: {error.strerror}.") from None
+        self._processes.append(process)
+        code = process.wait(within)
+        if code is None:
+            process.stop(0.3)
+            raise Broken(f"{Path(argv[0]).name} has not ended after {within:.0f} s.")
+        return Exit(code, log.read_text(encoding="utf-8", errors="replace").splitlines())
+
     def refuses(self, **changes: str | None) -> Exit:
         """Start a service that must refuse its settings, and return how it ended. Raises ``Broken`` if it runs on."""
         return self.all_refuse([changes])[0]
@@ -223,6 +280,9 @@ class Bench:
         return Settings.draw(users=users, changes={**given, **changes}, rng=self.rng), sql
 
     def _environment(self, settings: Settings) -> dict[str, str]:
+        return base_environment(self._home()) | dict(settings.env)
+
+    def _home(self) -> Path:
         home = self.directory / "home"
         home.mkdir(exist_ok=True)
-        return base_environment(home) | dict(settings.env)
+        return home

@@ -80,6 +80,11 @@ class PostgresServer:
         """The server's version."""
         return self.program.version if self.program else str(self._execute("SHOW server_version"))
 
+    @property
+    def pid(self) -> int:
+        """The server's process id; 0 while it is stopped."""
+        return self._process.pid if self._process else 0
+
     def start(self) -> None:
         """Start it on its port and return when it accepts logins. Raises ``PartFailedError``."""
         if self._process:
@@ -134,6 +139,11 @@ class PostgresServer:
         place = f"{admin.hostname or HOST}:{admin.port or 5432}"
         return PostgresDatabase(self, name, f"postgresql://{login}@{place}/{name}")
 
+    def recreate(self, name: str) -> None:
+        """Drop a database and create it again, empty."""
+        self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        self._execute(f"CREATE DATABASE {name}" + ("" if self.program is None else f" OWNER {_ROLE}"))
+
     def connections(self, name: str) -> int:
         """Count the open connections to a database."""
         asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
@@ -179,6 +189,10 @@ class PostgresDatabase:
     def version(self) -> str:
         """The server's version."""
         return self.server.version
+
+    def wipe(self) -> None:
+        """Drop it and create it again, empty; connections end."""
+        self.server.recreate(self.name)
 
     def connections(self) -> int:
         """Count the connections that are open to it, those of the grader left out."""

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,6 +110,51 @@ class Service:
         service = cls(process, address, log_path, name)
         service._await_first_answer(submission)
         return service
+
+    @classmethod
+    def command(
+        cls,
+        submission: Submission,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        supervisor: Supervisor,
+        log_path: Path,
+        port: int,
+        name: str = "command",
+    ) -> Service:
+        """Start a replica by a command line of the learner's, which is told its port in PORT, and wait for an answer.
+
+        Raises ``StartFailedError``, and the ``OSError`` that prevented the start.
+        """
+        told = {**env, "PORT": str(port)}
+        process = supervisor.spawn(argv, env=told, cwd=submission.root, log=log_path)
+        service = cls(process, ("127.0.0.1", port), log_path, name)
+        service._await_port(submission)
+        service._await_first_answer(submission)
+        return service
+
+    def _await_port(self, submission: Submission) -> None:
+        """Wait until somebody listens on the port."""
+        watch = patience.Stopwatch()
+        while not self.accepts():
+            code = self.process.wait(0.05)
+            watch.stop()
+            if code is not None and not self.accepts():
+                problem = startup.explain(self.lines(), code, submission.root, submission.app)
+            elif watch.elapsed - watch.starved > START_LIMIT + 2 * patience.GRACE:
+                said = f"Nothing listens on port {self.address[1]}, which the environment names as PORT."
+                problem = StartProblem(cause=said, log=tuple(self.lines()[-startup.TAIL :]))
+            else:
+                continue
+            self.stop(grace=0.5)
+            raise StartFailedError(problem)
+
+    def accepts(self, host: str = "127.0.0.1") -> bool:
+        """Whether a connection to its port is accepted, at this or another address of the machine."""
+        with socket.socket() as probe:
+            probe.settimeout(1.0)
+            return probe.connect_ex((host, self.address[1])) == 0
 
     def _await_first_answer(self, submission: Submission) -> None:
         watch = patience.Stopwatch()

@@ -25,6 +25,11 @@ class SqliteDatabase:
         self._aside = self.path.with_name(self.path.name + ".aside")
         self._content: dict[Path, bytes] = {}
 
+    def wipe(self) -> None:
+        """Remove the file and the journals beside it; nobody may have it open."""
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+
     def break_(self) -> None:
         """Break it, for open connections (its bytes become noise) and for new ones (a folder takes its place)."""
         if self._content:
