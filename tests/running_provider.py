@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 class _Process:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
+        self.pid = process.pid
 
     def stop(self, grace: float = 5.0) -> int:
         self.process.terminate()

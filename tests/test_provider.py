@@ -12,9 +12,9 @@ import openai
 import pytest
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import SecretStr
-from running_provider import running_provider, say
 
 from grader.provider import Bill, Fault, Provider, ProviderAddress, ProviderError, ProviderProcess, seed_tiktoken
+from tests.running_provider import running_provider, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -244,7 +244,9 @@ def test_langchain_async(provider: Provider) -> None:
     async def run() -> tuple[str, str]:
         model = chat_model(provider)
         whole = await model.ainvoke("All at once")
-        return str(whole.content), "".join([str(chunk.content) async for chunk in model.astream("In pieces")])
+        pieces = [str(chunk.content) async for chunk in model.astream("In pieces")]
+        await model.root_async_client.close()  # LangChain keeps it for the process, beyond this event loop
+        return str(whole.content), "".join(pieces)
 
     whole, streamed = asyncio.run(run())
     assert [call.content for call in provider.calls()] == [whole, streamed]

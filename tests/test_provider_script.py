@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import httpx
 import openai
 import pytest
-from running_provider import body_of, http_client, running_provider, say
 
 from grader.provider import Fault, Provider, ProviderProcess, peak
+from tests.running_provider import body_of, http_client, running_provider, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,6 +15,7 @@ from grader.provider.script import Action, Answer, Fault, Latency
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
     from types import TracebackType
 
 _PATIENCE_S = 30.0
@@ -30,6 +31,7 @@ class ProviderAddress:
 
     port: int
     token: str
+    log: Path | None = None
 
     def ask(self, verb: str, body: Mapping[str, Any], *, timeout: float = 0.0) -> Any:  # noqa: ANN401
         """Do one verb and give its answer; ``timeout`` in seconds is what the verb itself may wait."""
@@ -41,10 +43,17 @@ class ProviderAddress:
                 response = connection.getresponse()
                 answer = json.loads(response.read())
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise ProviderError(f"the provider did not answer {verb!r}: {error!r}") from error
+            raise ProviderError(f"the provider did not answer {verb!r}: {error!r}{self._last_words()}") from error
         if response.status != 200:
             raise ProviderError(f"the provider refused {verb!r}: {answer['error']}")
         return answer
+
+    def _last_words(self) -> str:
+        try:
+            lines = self.log.read_text(errors="replace").splitlines() if self.log else []
+        except OSError:
+            lines = []
+        return "".join(f"\n{line}" for line in lines[-3:])
 
 
 def page_url(address: ProviderAddress, key: str) -> str:

@@ -36,6 +36,7 @@ class Request:
     query: str
     headers: Mapping[str, str]
     body: bytes
+    keep_alive: bool
     connection: Connection
 
     def parameter(self, name: str) -> str:
@@ -78,8 +79,10 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             pass  # an HTTP/2 upgrade is only an offer
         except httptools.HttpParserError:
-            self._keep_alive = False
-            self.respond(400)
+            if self._task is None:
+                self._keep_alive = False
+                self.respond(400)
+            self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002, D102
         self._peers.discard(self)
@@ -111,8 +114,8 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:  # noqa: D102
         path, _, query = self._url.decode("latin-1").partition("?")
         method = self._parser.get_method().decode("ascii")
-        self._keep_alive = self._keep_alive and self._parser.should_keep_alive()
-        self._waiting.append(Request(method, path, query, self._headers, bytes(self._body), self))
+        keep_alive = self._parser.should_keep_alive()
+        self._waiting.append(Request(method, path, query, self._headers, bytes(self._body), keep_alive, self))
         if self._task is None:
             self._next()
 
@@ -164,6 +167,7 @@ class Connection(asyncio.Protocol):
 
     def _next(self) -> None:
         request = self._waiting.popleft()
+        self._keep_alive = request.keep_alive
         self._begun = self._ended = False
         self._task = asyncio.get_running_loop().create_task(self._run(request))
 

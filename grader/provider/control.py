@@ -29,7 +29,7 @@ _ACTIONS: dict[str, type[Action]] = {"fault": Fault, "latency": Latency, "answer
 async def handle(server: Server, request: Request) -> None:
     """Answer one request to the control port."""
     offered = request.headers.get("authorization", "").removeprefix("Bearer ") or request.parameter("token")
-    if not hmac.compare_digest(offered.encode("latin-1"), server.token.encode()):
+    if not hmac.compare_digest(offered.encode("utf-8", "replace"), server.token.encode()):
         request.connection.respond(401, b'{"error": "wrong token"}')
         return
     if request.method == "GET" and request.path in page.PAGES:

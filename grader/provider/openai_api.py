@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from grader.provider.namespace import Namespace
 
 _EMBEDDINGS_AT_ONCE = 2048
+_UNREADABLE = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -65,25 +66,24 @@ async def _answer(route: Route, request: Request, exchange: Exchange) -> None:
     if route is not NOWHERE and request.method != route.method:
         raise Refusal(405, f"Not allowed to {request.method} on {request.path}.")
     if route.method == "POST":
-        _check(request, exchange)
+        _check(exchange)
     if not await exchange.misbehaves():
         await route.answer(exchange)
 
 
-def _check(request: Request, exchange: Exchange) -> None:
+def _check(exchange: Exchange) -> None:
     if not exchange.call.request:
         raise Refusal(400, "We could not parse the JSON body of your request.")
     if not exchange.call.model:
         raise Refusal(400, "You must provide a model parameter.", parameter="model")
     if not exchange.call.model.startswith("lab-"):
         raise Refusal(404, f"The model `{exchange.call.model}` does not exist.", code="model_not_found")
-    del request
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
     try:
         parsed = json.loads(body or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return parsed if isinstance(parsed, dict) else {}
 
@@ -91,7 +91,7 @@ def _parsed(body: bytes) -> dict[str, Any]:
 def _text(route: Route, body: dict[str, Any]) -> str:
     try:
         return route.text(body)
-    except (TypeError, ValueError, AttributeError):
+    except _UNREADABLE:
         return ""  # the route itself will refuse it
 
 
@@ -114,11 +114,14 @@ async def _embed(exchange: Exchange) -> None:
     body = exchange.call.request
     try:
         texts = _inputs(dict(body))
-    except (TypeError, ValueError, KeyError, OverflowError):
+    except _UNREADABLE:
         raise Refusal(400, "'$.input' is invalid.", parameter="input") from None
     if len(texts) > _EMBEDDINGS_AT_ONCE or "" in texts:
         raise Refusal(400, "'$.input' is invalid.", parameter="input")
-    vectors = [await exchange.namespace.vector(text, body.get("dimensions")) for text in texts]
+    dimensions = body.get("dimensions")
+    if dimensions is not None and (not isinstance(dimensions, int) or dimensions < 1):
+        raise Refusal(400, "Invalid 'dimensions': expected a positive integer.", parameter="dimensions")
+    vectors = [await exchange.namespace.vector(text, dimensions) for text in texts]
     encode = packed if body.get("encoding_format") == "base64" else list
     used = sum(tokens.count(text) for text in texts)
     answer = {

@@ -92,7 +92,8 @@ def _latest(ledger: Ledger) -> list[Call]:
 
 def _state(namespace: Namespace) -> dict[str, Any]:
     ledger = namespace.ledger
-    models = [*PRICES, *sorted({call.model for call in ledger.calls.values()} - {*PRICES, ""})]
+    others = {call.model for call in ledger.calls.values() if call.model.startswith("lab-")} - PRICES.keys()
+    models = [*PRICES, *sorted(others)]
     prices = [PRICES.get(model, OTHER_PRICE) for model in models]
     return {
         "base_url": namespace.base_url,

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class Process(Protocol):
     """What a supervisor gives for a started process."""
 
+    pid: int
+
     def stop(self, grace: float = 5.0) -> int:
         """End it."""
         ...
@@ -55,15 +57,21 @@ class ProviderProcess:
             listener.bind(("127.0.0.1", 0))
             listener.listen(128)
             os.write(writer, json.dumps({"token": token}).encode())
+            log = directory / "provider.log"
             argv = [sys.executable, "-P", "-s", "-m", "grader.provider", "--inherit", f"{listener.fileno()},{reader}"]
             process = supervisor.spawn(
-                argv, env=_environment(), cwd=directory, log=directory / "provider.log", fds=(listener.fileno(), reader)
+                argv, env=_environment(), cwd=directory, log=log, fds=(listener.fileno(), reader)
             )
-            return cls(process, ProviderAddress(listener.getsockname()[1], token))
+            return cls(process, ProviderAddress(listener.getsockname()[1], token, log))
         finally:
             listener.close()
             os.close(reader)
             os.close(writer)
+
+    @property
+    def pid(self) -> int:
+        """The provider's process."""
+        return self._process.pid
 
     def new_namespace(self, *, seed: int | None = None) -> Provider:
         """Open a namespace: a fresh API key with a port of its own; a seed makes its answers foreseeable."""
