@@ -174,7 +174,7 @@ def missing_module(tree: Tree, started: Launch, *, image: Image | None = None) -
     top = started.application.split(".")[0]
     code = [name for name in tree.files if name.endswith(".py")]
     moved = any(word.startswith(("--app-dir", "--chdir", "--working-dir")) for word in started.words)
-    if moved or (image is not None and _moves_code(tree, image)):
+    if moved or (image is not None and moves_code(tree, image)):
         known = {part.removesuffix(".py") for name in code for part in name.split("/")}
     else:
         inside = [name.removeprefix("src/") for name in code] if tree.text("pyproject.toml") else []
@@ -182,7 +182,7 @@ def missing_module(tree: Tree, started: Launch, *, image: Image | None = None) -
     return None if top in known else top
 
 
-def _moves_code(tree: Tree, image: Image) -> bool:
+def moves_code(tree: Tree, image: Image) -> bool:
     """Whether the image has its modules elsewhere than the folder: by PYTHONPATH, WORKDIR, or a copied folder."""
     if "PYTHONPATH" in image.settings or len(image.stage.history("WORKDIR")) > 1:
         return True
