@@ -223,6 +223,8 @@ class Keeper:
                 os.kill(self._pid, number)
         except (ProcessLookupError, PermissionError):
             return
+        if number == signal.SIGSTOP and hasattr(os, "waitid"):  # it may run on for a moment
+            os.waitid(os.P_PID, self._pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
 
 def keep(channel: socket.socket) -> Program | None:

@@ -78,11 +78,12 @@ class Launcher:
         return keeper.keep(channel)
 
     def _reap(self) -> None:
+        lost = False
         for pid, code in self._children.reap():
-            if pid in self._keepers:
-                self._keepers.discard(pid)
-                if code:  # somebody killed it, so what it kept has come to us
-                    tree.kill_descendants(os.getpid(), sparing=self._keepers)
+            lost = lost or pid not in self._keepers or code != 0
+            self._keepers.discard(pid)
+        if lost:  # somebody killed a keeper, so what it kept has come to us
+            tree.kill_descendants(os.getpid(), sparing=self._keepers)
 
     def end(self) -> None:
         """Let the keepers end their trees, then kill what is left."""

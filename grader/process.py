@@ -27,6 +27,10 @@ class SupervisorError(Exception):
     """The supervisor cannot do its work."""
 
 
+class KeeperLostError(SupervisorError):
+    """Somebody killed the keeper before it could tell that it has started the process: the process itself, perhaps."""
+
+
 class Process:
     """A process of the supervisor. It belongs to the process that started it: forks of that know its ``pid`` only."""
 
@@ -44,6 +48,9 @@ class Process:
         self._answered = 0
         self._output = 0
         _of_this_process.add(self)
+
+    def __del__(self) -> None:
+        self._lines.channel.close()
 
     def poll(self) -> int | None:
         """Return the exit code (negative: the signal that ended it), or ``None`` while it runs."""
@@ -105,8 +112,11 @@ class Process:
             self._send(order, fds)
         self._until(lambda: bool(self.pid or self._failure), START_LIMIT)
         if not self.pid:
+            lost = self._lost
             self.close()
-            raise self._failure or SupervisorError("The helper that starts processes has ended or hangs")
+            if self._failure:
+                raise self._failure
+            raise KeeperLostError if lost else SupervisorError("The helper that starts processes hangs")
         return self
 
     def _send(self, order: Message, fds: Sequence[int]) -> None:

@@ -154,7 +154,8 @@ def _serve(app: str, *, factory: bool, listener: int) -> None:
     except KeyboardInterrupt:
         return
     except Exception as error:  # noqa: BLE001  # uncaught, as far as the learner is concerned
-        sys.excepthook(type(error), error, _theirs(error.__traceback__))
+        shown = error.with_traceback(_theirs(error.__traceback__))
+        sys.excepthook(type(shown), shown, shown.__traceback__)
         sys.exit(1)
     if not server.started:
         sys.exit(3)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Self
 
 from grader import tree
 from grader.launcher import KEEPER_LIMIT
-from grader.process import Process, SupervisorError
+from grader.process import KeeperLostError, Process, SupervisorError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -135,6 +135,8 @@ class Supervisor:
         fds: Sequence[int],
         limits: Limits | None,
     ) -> Process:
+        if self._last_words.closed:
+            raise SupervisorError("The supervisor is closed")
         order |= {"env": dict(env), "cwd": str(cwd), "log": str(log), "fds": list(fds)}
         order |= {"limits": limits.chosen() if limits else {}}
         channel, keeper_end = socket.socketpair()
@@ -143,10 +145,19 @@ class Supervisor:
             socket.send_fds(self._requests, [b"+"], [keeper_end.fileno()])
         try:
             process.start(order, fds)
-        except SupervisorError as error:
-            raise SupervisorError(f"{error}: {self._read_last_words()}") from None
+        except KeeperLostError:
+            if not self._helper_is_there():
+                raise SupervisorError(f"The helper has ended: {self._read_last_words()}") from None
         self._started = [*(other for other in self._started if other.poll() is None), process]
         return process
+
+    def _helper_is_there(self) -> bool:
+        try:
+            return bool(self._requests.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
 
     def _read_last_words(self) -> str:
         self._last_words.seek(0)

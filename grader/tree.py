@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 _PROC = Path("/proc")
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _PR_SET_CHILD_SUBREAPER = 36
+
+KILL_LIMIT = 2.0
+"""Seconds in which killed processes must be gone; only the kernel can make them last longer."""
 
 
 def _prctl(option: int, value: int) -> None:
@@ -41,11 +44,12 @@ def die_with_parent(number: int, parent: int) -> None:
         os._exit(1)
 
 
-def _parents() -> dict[int, int]:
-    """Return the parent of every process that can be seen."""
+def _relations() -> dict[int, tuple[int, int]]:
+    """Return parent and process group of every process that can be seen."""
     if not (_PROC / "self" / "stat").exists():
-        listing = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, check=False, text=True).stdout  # noqa: S607
-        return {int(pid): int(parent) for pid, parent in (line.split() for line in listing.splitlines())}
+        listing = subprocess.run(["ps", "-axo", "pid=,ppid=,pgid="], capture_output=True, check=False, text=True).stdout  # noqa: S607
+        rows = (map(int, line.split()) for line in listing.splitlines())
+        return {pid: (parent, group) for pid, parent, group in rows}
     found = {}
     with os.scandir(_PROC) as entries:
         for entry in entries:
@@ -54,23 +58,30 @@ def _parents() -> dict[int, int]:
                     stat = Path(entry.path, "stat").read_bytes()
                 except OSError:  # it has ended
                     continue
-                found[int(entry.name)] = int(stat.rpartition(b")")[2].split()[1])
+                parent, group = stat.rpartition(b")")[2].split()[1:3]
+                found[int(entry.name)] = (int(parent), int(group))
     return found
 
 
-def descendants(root: int, sparing: Collection[int] = ()) -> list[int]:
-    """Return the processes below ``root``, parents before children, zombies included, spared subtrees left out."""
+def _groups_below(root: int, sparing: Collection[int] = ()) -> dict[int, int]:
+    """Return the process group of each process below ``root``, parents before children, spared subtrees left out."""
+    relations = _relations()
     children: dict[int, list[int]] = {}
-    for pid, parent in _parents().items():
+    for pid, (parent, _) in relations.items():
         children.setdefault(parent, []).append(pid)
     found = [pid for pid in children.get(root, ()) if pid not in sparing]
     for pid in found:  # grows while we walk
         found.extend(children.get(pid, ()))
-    return found
+    return {pid: relations[pid][1] for pid in found}
 
 
-def send(pids: list[int], number: int) -> None:
-    """Send a signal to each process that is still there."""
+def descendants(root: int) -> list[int]:
+    """Return the processes below ``root``, parents before children, zombies included."""
+    return list(_groups_below(root))
+
+
+def send(pids: Iterable[int], number: int) -> None:
+    """Send a signal to each process that is still there; a negative number stands for a group."""
     for pid in pids:
         try:
             os.kill(pid, number)
@@ -79,12 +90,18 @@ def send(pids: list[int], number: int) -> None:
 
 
 def kill_descendants(root: int, sparing: Collection[int] = ()) -> None:
-    """Kill everything below ``root``; stopped first, so that a fork bomb cannot outrun the walk."""
-    stopped: set[int] = set()
-    while fresh := [pid for pid in descendants(root, sparing) if pid not in stopped]:
-        send(fresh, signal.SIGSTOP)
-        stopped.update(fresh)
-    send(list(stopped), signal.SIGKILL)
+    """Kill what is below ``root`` now. Whole groups at a time: a group cannot fork faster than it is killed."""
+    below = _groups_below(root, sparing)
+    send([-group for group in {*below.values()} - {os.getpgid(0)}], signal.SIGKILL)
+    send(below, signal.SIGKILL)
+
+
+def _children_now() -> list[int]:
+    """Return our children, orphans that just came included, much faster than by a walk (where the kernel tells)."""
+    try:
+        return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+    except OSError:
+        return []
 
 
 class Children:
@@ -129,18 +146,26 @@ class Children:
 
     def end(self, grace: float) -> dict[int, int]:
         """End everything below this process, with SIGTERM and ``grace`` seconds later SIGKILL; return exit codes."""
-        ended: dict[int, int] = {}
-        if grace:
+        ended = dict(self.reap())
+        if grace and not self.childless:
             tree = descendants(os.getpid())
             send(tree, signal.SIGTERM)
             send(tree, signal.SIGCONT)
             ended.update(self._await_childless(grace))
-        for _ in range(40):
-            ended.update(self._await_childless(0))
-            if self.childless:
-                break
+        until = time.monotonic() + KILL_LIMIT
+        while not self.childless and time.monotonic() < until:
             kill_descendants(os.getpid())
-            ended.update(self._await_childless(0.05))
+            ended.update(self._hunt(0.05))
+        return ended
+
+    def _hunt(self, seconds: float) -> dict[int, int]:
+        """Kill children as they come; so we meet even a process that forks, ends and leaves its group all the time."""
+        until = time.monotonic() + seconds
+        ended = dict(self.reap())
+        while not self.childless and (left := until - time.monotonic()) > 0:
+            select.select([self._bell], [], [], left)
+            send(_children_now(), signal.SIGKILL)
+            ended.update(self.reap())
         return ended
 
     def _await_childless(self, seconds: float) -> dict[int, int]:
