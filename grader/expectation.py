@@ -55,7 +55,7 @@ class Expectation:
             return self.answered()
         if self.exchange.status not in allowed:
             wanted = " or ".join(str(code) for code in allowed)
-            raise self.broken(f"expected {wanted}{f' {because}' if because else ''}")
+            raise self.broken(f"expected {wanted}{f', because {because}' if because else ''}")
         return self.answered()
 
     def header(self, name: str, wanted: str | Callable[[str], bool] | None = None, *, what: str = "") -> Expectation:

@@ -247,8 +247,8 @@ def check_claims_are_checked(api: Api, provider: Provider) -> None:
     """A token that lacks a claim, has expired, or names another issuer, audience or an unknown user is 401."""
     user, text = api.new_user("admin"), new_message()
     for what, token in with_bad_claims(api, user.username).items():
-        expect(api.bearer(token).get("/protected")).status(401, because=f"of a token {what}")
-        challenged(api.bearer(token).chat(text), f"of a token {what}")
+        expect(api.bearer(token).get("/protected")).status(401, because=f"it is a token {what}")
+        challenged(api.bearer(token).chat(text), f"it is a token {what}")
     demand(not provider.calls(text), "A request with a bad token reached the provider.")
     greeted(api, api.mint(user.username), user.username)
 
@@ -265,8 +265,8 @@ def check_signatures_are_checked(api: Api, provider: Provider) -> None:
     """A token that is unsigned, changed, or signed with another secret or algorithm is 401."""
     user, text = api.new_user(), new_message()
     for what, token in with_bad_signatures(api, user.username).items():
-        expect(api.bearer(token).get("/protected")).status(401, because=f"of a token {what}")
-        challenged(api.bearer(token).chat(text), f"of a token {what}")
+        expect(api.bearer(token).get("/protected")).status(401, because=f"it is a token {what}")
+        challenged(api.bearer(token).chat(text), f"it is a token {what}")
     demand(not provider.calls(text), "A request with a forged token reached the provider.")
     greeted(api, api.mint(user.username), user.username)
 
@@ -383,7 +383,7 @@ def check_login_is_throttled(api: Api) -> None:
         forwarded = {"X-Forwarded-For": address, "X-Real-IP": address, "Forwarded": f"for={address.split(',')[0]}"}
         for password in (user.password, nonce()):
             exchange = api.login(user, password, caller=api.with_headers(forwarded))
-            expect(exchange).status(429, because=f"of {allowed} failures before").header("Retry-After")
+            expect(exchange).status(429, because=f"there were {allowed} failures before").header("Retry-After")
     expect(try_login(api, nonce(8))).status(401, because="it is another username")
 
 
@@ -440,7 +440,7 @@ def check_right_logins_are_never_throttled(services: Bench) -> None:
     for exchange in burst([api.anonymous.prepare("POST", "/login", data=form) for _ in range(3)], timeout=30):
         expect(exchange).status(200, because="only failures count")
     expect(try_login(api, user.username)).status(401, because="right logins have not been failures")
-    expect(api.login(user)).status(429, because="of one failure, with LOGIN_MAX_FAILURES=1")
+    expect(api.login(user)).status(429, because="LOGIN_MAX_FAILURES is 1, and there was one failure")
 
 
 @check(
