@@ -6,10 +6,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from fastapi import FastAPI
+from app.model import Completion
 
-    from app.model import Completion, Model, Prompt
+if TYPE_CHECKING:
+    import numpy as np
+    from fastapi import FastAPI
+    from numpy.typing import NDArray
+
+    from app.model import Model, Prompt
+    from app.semantic import SemanticIndex
+    from app.settings import Settings
+    from app.shared import Shared
 
 
 class Source(StrEnum):
@@ -75,6 +82,10 @@ class Answers:
         return None
 
 
+# TODO (lab 5): Look in Redis first; what is asked by several at once is looked up and bought once.
+
+
 def caching(app: FastAPI, answers: Answers) -> Answers:
     """Return what answers /chat."""
-    # TODO (lab 5): Put the cache around the model.
+    # TODO (lab 5): Put the cache around the model, and the semantic one only where it is wanted: it needs numpy.
+    return answers

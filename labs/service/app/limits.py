@@ -1,55 +1,21 @@
-"""Limits: so many requests and so much work for each caller, counted by all replicas together (section 4).
-
-Both are token buckets. What Redis keeps of a bucket is one number: the time at which it will be full again. A bucket
-without a key is full, and the key expires by itself when it is. (The same arithmetic under another name: GCRA, ITU-T
-I.371.)
-"""
+"""Limits: so many requests, and so much work, for each caller (section 4)."""
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, FastAPI, HTTPException, Query, Request
 
 from app.auth import ProviderRoute, caller_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator
 
+    from app.buckets import Buckets, Taken
     from app.settings import Settings
-    from app.shared import Shared
 
 router = APIRouter(route_class=ProviderRoute)
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """A bucket, and how many tokens to take from it; `refill` is in tokens per second."""
-
-    key: str
-    capacity: float
-    refill: float
-    tokens: float
-
-
-@dataclass(frozen=True)
-class Taken:
-    """What came of taking: seconds until it would be possible, 0 if it was; and what each bucket holds now."""
-
-    wait: float
-    left: list[float]
-
-
-class Buckets(Protocol):
-    """Takes tokens from all of some buckets, or from none."""
-
-    async def take(self, wanted: Sequence[Bucket]) -> Taken:
-        """Take the tokens if every bucket has enough."""
-
-
-# TODO (lab 4): Let one Lua script look and take: between two commands another request would slip through.
 
 
 @asynccontextmanager

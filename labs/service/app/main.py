@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Response
 
-from app import auth, chat, drain, health, limits, problems, shared, store
+from app import auth, chat, drain, health, jobs, limits, problems, shared, store, telemetry
 from app.body_limit import BodyLimit
 from app.drain import Drain
 from app.settings import Settings
@@ -21,18 +21,27 @@ if TYPE_CHECKING:
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open what each topic holds, in the order in which they build on one another; close it in reverse."""
     async with AsyncExitStack() as stack:
-        for topic in (drain, store, shared, auth, limits, chat):
+        for topic in (drain, store, shared, auth, limits, chat, health):
             await stack.enter_async_context(topic.opened(app))
         yield
 
 
 def create_app(settings: Settings) -> FastAPI:
     """Return the application; nothing is connected before it starts."""
+    telemetry.configure(settings)
     # TODO (lab 1): Give the API a title, a version and its documentation.
     app = FastAPI(openapi_url=None, lifespan=lifespan)
     app.state.settings = settings
-    for topic in (chat, auth, limits, health):
-        app.include_router(topic.router)
+    for router in (
+        chat.router,
+        auth.router,
+        limits.router,
+        telemetry.router,
+        health.router,
+        jobs.router,
+        jobs.provider_router,
+    ):
+        app.include_router(router)
     problems.install(app)
     for middleware in (BodyLimit, Drain, Telemetry):  # each wraps those before it
         app.add_middleware(middleware)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
     AnyHttpUrl,
     BaseModel,
+    BeforeValidator,
     Field,
     Json,
     SecretStr,
@@ -62,6 +63,8 @@ def check_redis_url(url: SecretStr) -> SecretStr:
     return url
 
 
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
 
@@ -106,6 +109,8 @@ class Settings(BaseSettings):
     # TODO (lab 4): Read how many requests and how many tokens a caller has.
 
     # TODO (lab 5): Read how long answers are kept, and how alike two questions must be (0: semantic cache off).
+
+    # TODO (lab 6): Read how much to log.
 
     # TODO (lab 7): Read the model that helps out, and when a breaker opens and closes.
 

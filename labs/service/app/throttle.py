@@ -26,3 +26,12 @@ def throttle_key(username: str, address: str) -> str:
 
 
 # TODO (lab 3): Count in Redis, in one script, so that of many tries at once none slips through between two steps.
+
+
+# TODO (lab 7): Count in this process while Redis is away, or anybody could guess until it is back.
+
+
+def survivable(shared: Throttle, settings: Settings) -> Throttle:
+    """Return a throttle that outlives Redis."""
+    # TODO (lab 7): Fall back on that of this process.
+    return shared

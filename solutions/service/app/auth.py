@@ -15,10 +15,9 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Respons
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer, OAuth2PasswordRequestForm  # SOLUTION 3
 
-from app import resilience  # SOLUTION 3
 from app.passwords import verified  # SOLUTION 3
 from app.roles import Role
-from app.throttle import SharedThrottle, Throttle, throttle_key  # SOLUTION 3
+from app.throttle import SharedThrottle, Throttle, survivable, throttle_key  # SOLUTION 3
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -148,7 +147,7 @@ class ProviderRoute(APIRoute):
 async def opened(app: FastAPI) -> AsyncIterator[None]:
     """While the service runs, count failed logins."""
     # BEGIN SOLUTION 3: Count them in Redis.
-    app.state.throttle = resilience.throttle(SharedThrottle(app.state.shared, app.state.settings), app.state.settings)
+    app.state.throttle = survivable(SharedThrottle(app.state.shared, app.state.settings), app.state.settings)
     # END SOLUTION
     yield
 

@@ -1,104 +1,31 @@
-"""Limits: so many requests and so much work for each caller, counted by all replicas together (section 4).
-
-Both are token buckets. What Redis keeps of a bucket is one number: the time at which it will be full again. A bucket
-without a key is full, and the key expires by itself when it is. (The same arithmetic under another name: GCRA, ITU-T
-I.371.)
-"""
+"""Limits: so many requests, and so much work, for each caller (section 4)."""
 
 from __future__ import annotations
 
 import math  # SOLUTION 4
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, FastAPI, HTTPException, Query, Request
 
-from app import resilience  # SOLUTION 4
 from app.auth import ProviderRoute, caller_of
+from app.buckets import Bucket, SharedBuckets, survivable  # SOLUTION 4
 from app.problems import invalid  # SOLUTION 4
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator
 
+    from app.buckets import Buckets, Taken
     from app.settings import Settings
-    from app.shared import Shared
 
 router = APIRouter(route_class=ProviderRoute)
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """A bucket, and how many tokens to take from it; `refill` is in tokens per second."""
-
-    key: str
-    capacity: float
-    refill: float
-    tokens: float
-
-
-@dataclass(frozen=True)
-class Taken:
-    """What came of taking: seconds until it would be possible, 0 if it was; and what each bucket holds now."""
-
-    wait: float
-    left: list[float]
-
-
-class Buckets(Protocol):
-    """Takes tokens from all of some buckets, or from none."""
-
-    async def take(self, wanted: Sequence[Bucket]) -> Taken:
-        """Take the tokens if every bucket has enough."""
-
-
-# BEGIN SOLUTION 4: Let one Lua script look and take: between two commands another request would slip through.
-SCRIPT = """
-local clock = redis.call('TIME')
-local now = clock[1] * 1000000 + clock[2]
-local wait, full, left = 0, {}, {}
-for i, key in ipairs(KEYS) do
-  local capacity, refill, tokens = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
-  local before = math.max(now, tonumber(redis.call('GET', key) or now))
-  full[i] = before + tokens * 1000000 / refill
-  wait = math.max(wait, full[i] - now - capacity * 1000000 / refill)
-  left[i] = {capacity - (before - now) * refill / 1000000, tokens}
-end
-local enough = wait < 100
-for i, key in ipairs(KEYS) do
-  if enough and full[i] > now then
-    redis.call('SET', key, string.format('%.17g', full[i]), 'PX', math.ceil((full[i] - now) / 1000))
-  end
-  left[i] = string.format('%.6f', left[i][1] - (enough and left[i][2] or 0))
-end
-return {enough and '0' or string.format('%.6f', wait / 1000000), left}
-"""
-"""KEYS: buckets. ARGV: capacity, refill and tokens of each. The clock is Redis's, in microseconds, for replicas' clocks
-differ; a tenth of a millisecond is forgiven for rounding."""
-
-
-class SharedBuckets:
-    """The buckets of all replicas."""
-
-    def __init__(self, shared: Shared) -> None:
-        self._shared = shared
-        self._script = shared.script(SCRIPT)
-
-    async def take(self, wanted: Sequence[Bucket]) -> Taken:
-        """Take the tokens if every bucket has enough."""
-        arguments = [number for bucket in wanted for number in (bucket.capacity, bucket.refill, bucket.tokens)]
-        wait, left = await self._shared.run(self._script, [bucket.key for bucket in wanted], arguments)
-        return Taken(float(wait), [float(tokens) for tokens in left])
-
-
-# END SOLUTION
 
 
 @asynccontextmanager
 async def opened(app: FastAPI) -> AsyncIterator[None]:
     """While the service runs, keep the callers' buckets."""
     # BEGIN SOLUTION 4: Keep them in Redis.
-    app.state.buckets = resilience.buckets(SharedBuckets(app.state.shared))
+    app.state.buckets = survivable(SharedBuckets(app.state.shared))
     # END SOLUTION
     yield
 

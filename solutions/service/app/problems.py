@@ -7,18 +7,18 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import SQLAlchemyError  # SOLUTION 7
 from starlette.exceptions import HTTPException  # SOLUTION 7
+from starlette.requests import ClientDisconnect  # SOLUTION 7
 
+from app import request_id  # SOLUTION 7
 from app.errors import ModelRefused, ModelUnavailable, SharedDown  # SOLUTION 7
-from app.telemetry import request_id  # SOLUTION 7
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fastapi import FastAPI, Request
-    from fastapi.responses import Response
 
 
 def problem(
@@ -28,7 +28,7 @@ def problem(
     title = HTTPStatus(status).phrase
     # BEGIN SOLUTION 7: Answer in the form of RFC 9457, with the id of the request.
     #: return JSONResponse({"detail": errors or detail or title}, status, headers)
-    body = {"type": "about:blank", "title": title, "status": status, "request_id": request_id()}
+    body = {"type": "about:blank", "title": title, "status": status, "request_id": request_id.current()}
     body |= {"detail": detail} if detail else {}
     body |= {"errors": errors} if errors else {}
     return JSONResponse(body, status, headers, media_type="application/problem+json")
@@ -63,6 +63,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(ModelRefused)
     async def not_for_us(_: Request, __: ModelRefused) -> Response:
         return problem(502, "The model's provider does not accept the request.")
+
+    @app.exception_handler(ClientDisconnect)
+    async def left(_: Request, __: ClientDisconnect) -> Response:
+        return Response(status_code=499)  # nobody reads it; nginx's number for the records
 
     @app.exception_handler(SharedDown)
     @app.exception_handler(SQLAlchemyError)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
     AnyHttpUrl,
     BaseModel,
+    BeforeValidator,
     Field,
     Json,
     SecretStr,
@@ -61,6 +62,8 @@ def check_redis_url(url: SecretStr) -> SecretStr:
         raise ValueError("not the URL of a Redis")
     return url
 
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
@@ -132,6 +135,10 @@ class Settings(BaseSettings):
     cache_stale_ttl_s: Seconds = 86_400
     semantic_cache_threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
     llm_embed_model: Text = "lab-embed"
+    # END SOLUTION
+
+    # BEGIN SOLUTION 6: Read how much to log.
+    log_level: Annotated[LogLevel, BeforeValidator(str.upper)] = "INFO"
     # END SOLUTION
 
     # BEGIN SOLUTION 7: Read the model that helps out, and when a breaker opens and closes.

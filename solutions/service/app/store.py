@@ -27,10 +27,16 @@ READY_WITHIN_S = 5.0
 RETRY_AFTER_S = 0.5
 
 
-def pool_options(settings: Settings) -> dict[str, Any]:  # noqa: ARG001
+def pool_options(settings: Settings) -> dict[str, Any]:
     """Return how many connections a process may hold, and how it finds out that one has died."""
-    # BEGIN SOLUTION 9: todo
-    return {}
+    # BEGIN SOLUTION 9: Bound the pool, for all processes share one server, and test a connection before its use.
+    #: return {}
+    return {
+        "pool_size": settings.db_pool_size,
+        "max_overflow": settings.db_max_overflow,
+        "pool_timeout": ANSWER_WITHIN_S,
+        "pool_pre_ping": True,
+    }
     # END SOLUTION
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import time  # SOLUTION 7
 from typing import TYPE_CHECKING, Protocol
+
+from app.errors import SharedDown  # SOLUTION 7
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -59,3 +62,61 @@ class SharedThrottle:
 
 
 # END SOLUTION
+
+
+# BEGIN SOLUTION 7: Count in this process while Redis is away, or anybody could guess until it is back.
+class LocalThrottle:
+    """The throttle of one process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._allowed = settings.login_max_failures
+        self._window = settings.login_window_s
+        self._failures: dict[str, tuple[int, float]] = {}  # how many, and when the window is over
+
+    async def wait(self, key: str) -> float:
+        """Return for how many seconds the key is shut."""
+        failures, until = self._failures.get(key, (0, 0.0))
+        return max(0.0, until - time.monotonic()) if failures >= self._allowed else 0.0
+
+    async def fail(self, key: str) -> float:
+        """Count a failure, unless the key is shut already."""
+        if wait := await self.wait(key):
+            return wait
+        now = time.monotonic()
+        self._failures = {k: v for k, v in self._failures.items() if v[1] > now}
+        failures, until = self._failures.get(key, (0, now + self._window))
+        self._failures[key] = failures + 1, until
+        return 0.0
+
+
+class FallbackThrottle:
+    """The throttle of all replicas or, while Redis is away, that of this process."""
+
+    def __init__(self, shared: Throttle, local: Throttle) -> None:
+        self._shared = shared
+        self._local = local
+
+    async def wait(self, key: str) -> float:
+        """Return for how many seconds the key is shut."""
+        try:
+            return await self._shared.wait(key)
+        except SharedDown:
+            return await self._local.wait(key)
+
+    async def fail(self, key: str) -> float:
+        """Count a failure, unless the key is shut already."""
+        try:
+            return await self._shared.fail(key)
+        except SharedDown:
+            return await self._local.fail(key)
+
+
+# END SOLUTION
+
+
+def survivable(shared: Throttle, settings: Settings) -> Throttle:
+    """Return a throttle that outlives Redis."""
+    # BEGIN SOLUTION 7: Fall back on that of this process.
+    #: return shared
+    return FallbackThrottle(shared, LocalThrottle(settings))
+    # END SOLUTION
