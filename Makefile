@@ -58,6 +58,16 @@ lock: $(ready)  ## Re-make requirements.lock from pyproject.toml; ARGS=--upgrade
 	@$(bin)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--group dev $(ARGS) pyproject.toml --output-file requirements.lock
 
+bench: $(ready)  ## Measure the grader: time of a run, calls that the provider can take
+	@for file in benchmarks/*.py; do echo "== $$file"; $(bin)/python "$$file" || exit 1; done
+
+stack-up:  ## Start the Docker Compose stack in the background
+	@test -f docker-compose.yml || { echo 'The Compose stack is not built yet; `make serve` does without it.' >&2; exit 1; }
+	@docker compose up --detach --build --wait
+
+stack-down:  ## End it; data in its volumes stays
+	@test ! -f docker-compose.yml || docker compose down
+
 clean:  ## Remove caches and build leftovers, never your work
 	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
@@ -68,4 +78,4 @@ clean-all: clean  ## The same, and .venv
 help:
 	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
-.PHONY: grade lab serve doctor setup test lint types format lock clean clean-all help
+.PHONY: grade lab serve doctor setup test lint types format lock bench stack-up stack-down clean clean-all help

@@ -17,7 +17,7 @@ from grader import bootstrap, cli
 from grader.bootstrap import Trouble, Venv
 from grader.course import ROOT
 
-TARGETS = {"setup", "lab", "grade", "test", "lint", "types", "clean", "help", "serve", "lock"}
+TARGETS = {"setup", "lab", "grade", "test", "lint", "types", "bench", "stack-up", "stack-down", "clean", "help"}
 
 
 def read(name: str) -> str:
