@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import os
 import random
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from grader import patience
 from grader.api import Api, Pool
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from grader.provider import Provider
     from grader.stack import Stack
     from grader.supervisor import Process, Supervisor
+
+Built = TypeVar("Built")
 
 
 @dataclass(frozen=True)
@@ -53,9 +58,51 @@ class Bench:
         self.provider = provider
         self.directory = directory
         self.rng = random.Random(seed)
-        self._count = 0
+        self._numbers = itertools.count(1)
+        self._forget()
+
+    def sibling(self, *, submission: Submission | None = None, provider: Provider | None = None) -> Bench:
+        """Return a bench over the same backends; what it starts lives as long as the lab, not only as long as a check.
+
+        It may serve another submission, or have another namespace of the provider.
+        """
+        twin = copy.copy(self)
+        twin.submission = submission or self.submission
+        twin.provider = provider or self.provider
+        twin.rng = random.Random(self.rng.random())
+        twin._forget()  # noqa: SLF001  # ourselves, so to speak
+        self._siblings.append(twin)
+        return twin
+
+    def _forget(self) -> None:
+        """Own nothing that was started."""
         self._started: list[Service] = []
         self._processes: list[Process] = []
+        self._siblings: list[Bench] = []
+        self._shared: dict[Callable[[Bench], Any], Future[Any]] = {}
+
+    def shared(self, build: Callable[[Bench], Built]) -> Built:
+        """Return what ``build`` makes of a bench of its own: made once a lab, however many checks ask for it."""
+        if build not in self._shared:
+            self._build(build, self.sibling())
+        made: Future[Built] = self._shared[build]
+        return made.result()
+
+    def begin(self, build: Callable[[Bench], Any]) -> None:
+        """Begin to build beside the checks what ``shared`` will be asked for."""
+        _ = self.stack.redis  # started on demand, which two threads might do at once
+        self._shared[build] = Future()
+        threading.Thread(target=self._build, args=(build, self.sibling()), daemon=True).start()
+
+    def _build(self, build: Callable[[Bench], Any], bench: Bench) -> None:
+        made = self._shared.setdefault(build, Future())
+        try:
+            made.set_result(build(bench))
+        except Exception as error:  # noqa: BLE001  # raised again for whoever asks
+            made.set_exception(error)
+        except BaseException:  # the check was interrupted; another may try
+            del self._shared[build]
+            raise
 
     def start(self, *, users: int = 0, database: str = "sqlite", **changes: str | None) -> Api:
         """Start a service with other settings; ``None`` leaves a variable out. Raises ``Broken`` when it will not."""
@@ -90,7 +137,8 @@ class Bench:
     ) -> list[Api]:
         """Start replicas. Raises ``StartFailedError``."""
         settings, sql = self._settings(users, database, changes)
-        names = [f"service-{self._count}.{replica}" for replica in range(count)]
+        number = next(self._numbers)
+        names = [f"service-{number}.{replica}" for replica in range(count)]
         if together:
             with ThreadPoolExecutor(count) as pool_of_threads:
                 services = list(pool_of_threads.map(lambda name: self._serve(settings, name), names))
@@ -106,7 +154,7 @@ class Bench:
             raise TypeError("only a SQLite file can be broken before the start")
         sql.break_()
         try:
-            service = self._serve(settings, f"service-{self._count}")
+            service = self._serve(settings, f"service-{next(self._numbers)}")
         except StartFailedError as failed:
             why = failed.problem.detail or failed.problem.cause
             raise Broken(f"Without its database the service does not start: {why}") from None
@@ -115,18 +163,16 @@ class Bench:
     def another(self, api: Api, **changes: str) -> Api:
         """Start one more replica beside a running one, or after it has ended, perhaps with a changed setting."""
         settings = Settings({**api.settings.env, **changes}, api.settings.keys, api.settings.users)
-        self._count += 1
-        service = self._serve(settings, f"service-{self._count}")
+        service = self._serve(settings, f"service-{next(self._numbers)}")
         return Api(service, settings, api.pool, database=api.database)
 
     def worker(self, api: Api) -> Process:
         """Start the background worker that belongs to a service (contract: lab 9)."""
-        self._count += 1
         process = self.learners.spawn(
             self.submission.worker,
             env=self._environment(api.settings),
             cwd=self.submission.root,
-            log=self.directory / f"worker-{self._count}.log",
+            log=self.directory / f"worker-{next(self._numbers)}.log",
         )
         patience.WATCHED.add(process.pid)
         self._processes.append(process)
@@ -146,16 +192,16 @@ class Bench:
         ``given`` are variables that the contract does not name (an image's ENV). Raises ``Broken``.
         """
         settings, sql = self._settings(users, database, changes)
-        reserved = ReservedPort()
+        reserved, name = ReservedPort(), f"command-{next(self._numbers)}"
         try:
             service = Service.command(
                 self.submission,
                 argv,
                 {**base_environment(self._home()), **(given or {}), **settings.env},
                 supervisor=self.learners,
-                log_path=self.directory / f"command-{self._count}.log",
+                log_path=self.directory / f"{name}.log",
                 port=reserved.number,
-                name=f"command-{self._count}",
+                name=name,
             )
         except StartFailedError as failed:
             place = f" ({failed.problem.place})" if failed.problem.place else ""
@@ -172,8 +218,7 @@ class Bench:
 
         ``path`` is put before the PATH. Raises ``Broken`` when it cannot be started or does not end in time.
         """
-        self._count += 1
-        log = self.directory / f"program-{self._count}.log"
+        log = self.directory / f"program-{next(self._numbers)}.log"
         environment = self._environment(api.settings)
         environment["PATH"] = f"{path}{os.pathsep if path else ''}{environment['PATH']}"
         try:
@@ -198,7 +243,7 @@ class Bench:
 
     def _begin_refusal(self, changes: Mapping[str, str | None]) -> Service:
         settings, _ = self._settings(0, "sqlite", changes)
-        log_path = self.directory / f"refused-{self._count}.log"
+        log_path = self.directory / f"refused-{next(self._numbers)}.log"
         listener = listen()
         process = self.learners.serve(
             self.submission.app,
@@ -228,6 +273,8 @@ class Bench:
 
     def end(self) -> None:
         """End every service that was started here."""
+        for sibling in self._siblings:
+            sibling.end()
         for service in self._started:
             service.stop(grace=1.0)
         for process in self._processes:
@@ -237,7 +284,8 @@ class Bench:
 
     def recent(self, names: set[str]) -> list[Service]:
         """Return the running services of those names."""
-        return [service for service in self._started if service.name in names]
+        found = [service for service in self._started if service.name in names]
+        return found + [service for sibling in self._siblings for service in sibling.recent(names)]
 
     def mark(self) -> int:
         """Remember which services run, so that ``end_since`` ends those started later."""
@@ -269,10 +317,10 @@ class Bench:
         database: str,
         changes: Mapping[str, str | None],
     ) -> tuple[Settings, SqliteDatabase | PostgresDatabase]:
-        self._count += 1
-        sql = self.stack.postgres() if database == "postgres" else self.stack.sqlite(f"service{self._count}")
+        number = next(self._numbers)
+        sql = self.stack.postgres() if database == "postgres" else self.stack.sqlite(f"service{number}")
         given: dict[str, str | None] = {
-            "REDIS_URL": f"{self.stack.redis.url.rpartition('/')[0]}/{self._count}",
+            "REDIS_URL": f"{self.stack.redis.url.rpartition('/')[0]}/{number}",
             "DATABASE_URL": sql.url,
             "OPENAI_BASE_URL": self.provider.base_url,
             "OPENAI_API_KEY": self.provider.api_key,

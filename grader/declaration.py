@@ -16,13 +16,14 @@ class Lab:
 
     ``users`` is the number of users that the lab's main service is seeded with (at most 10; each costs its start a
     password hash). ``env`` are settings of that service which differ from the defaults of a run. ``database`` is
-    ``sqlite`` or ``postgres``.
+    ``sqlite`` or ``postgres``. With ``worker`` the main service has its background worker beside it.
     """
 
     minutes: int
     users: int = 2
     env: Mapping[str, str] = field(default_factory=dict)
     database: str = "sqlite"
+    worker: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Check:
     timing: bool
     timeout: float
     exclusive: bool
+    ahead: tuple[Callable[[Any], Any], ...]
 
     @property
     def name(self) -> str:
@@ -65,13 +67,15 @@ def check(
     timing: bool = False,
     timeout: float = 60.0,
     exclusive: bool = False,
+    ahead: Sequence[Callable[[Any], Any]] = (),
 ) -> Callable[[CheckFunction], CheckFunction]:
     """Declare a check.
 
     ``needs`` are checks that must have passed, else this one is skipped. A ``guard`` holds before the lab is solved
     and carries no points. ``load`` checks run alone, after all others. ``timing`` checks are run once more when they
     were inconclusive. ``timeout`` ends a check that hangs (seconds). An ``exclusive`` check disturbs what its lab's
-    other checks share and runs after them.
+    other checks share and runs after them. What stands in ``ahead`` takes long and is begun when the lab begins; the
+    check gets it by ``services.shared(function)``.
     """
 
     def declare(function: CheckFunction) -> CheckFunction:
@@ -85,6 +89,7 @@ def check(
             timing=timing or load,
             timeout=timeout,
             exclusive=exclusive,
+            ahead=tuple(ahead),
         )
         function.check = declared  # type: ignore[attr-defined]
         return function

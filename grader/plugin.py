@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from grader.course import Chapter
     from grader.provider import Provider
     from grader.stack import Stack
+    from grader.supervisor import Process
 
 RESPONSE_LIMIT = 2048
 """Characters of an answer that a report keeps."""
@@ -53,6 +54,7 @@ class Collector:
         self.outcomes: dict[str, Outcome] = {}
         self.facts: list[str] = []
         self._main: Api | None = None
+        self._worker: Process | None = None
         self._error: BaseException | None = None
 
     # -- fixtures ---------------------------------------------------------------------------------------------------
@@ -62,8 +64,17 @@ class Collector:
         """The lab's main service; started again if an earlier check was its end."""
         if self._main is None or not self._main.service.alive:
             lab: Lab = importlib.import_module(request.module.__name__).lab
-            self._main = self.bench.start(users=lab.users, database=lab.database, **lab.env)
+            home = self.bench.sibling()
+            self._main = home.start(users=lab.users, database=lab.database, **lab.env)
+            self._worker = home.worker(self._main) if lab.worker else None
         return self._main
+
+    @pytest.fixture(name="worker")
+    def fixture_worker(self, api: Api) -> Process:
+        """The main service's background worker; started again if an earlier check was its end."""
+        if self._worker is None or self._worker.poll() is not None:
+            self._worker = self.bench.sibling().worker(api)
+        return self._worker
 
     @pytest.fixture(name="provider")
     def fixture_provider(self) -> Provider:
@@ -100,10 +111,12 @@ class Collector:
     # -- collection -------------------------------------------------------------------------------------------------
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Keep the checks of this pass, in file order; those that disturb others come last."""
+        """Keep the checks of this pass, in file order, those that disturb others last; begin what takes long."""
         kept = [item for item in items if _check(item).load is self.load]
         kept = [item for item in kept if not self.only or _check(item).name in self.only]
         items[:] = sorted(kept, key=lambda item: (_check(item).exclusive, _check(item).line))
+        for build in dict.fromkeys(each for item in items for each in _check(item).ahead):
+            self.bench.begin(build)
 
     # -- running ----------------------------------------------------------------------------------------------------
 
