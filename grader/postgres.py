@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -16,7 +17,6 @@ from grader.redis_server import NotOursError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     import psycopg
 
@@ -65,15 +65,25 @@ class PostgresServer:
         self.program = pgdata.runnable(find_postgres())
         self.source = self.program.source
         self._port = ReservedPort()
-        self._create()
+        try:
+            self._create(self.program, self._port)
+        except PartFailedError:
+            self.close()
+            raise
         self._execute(f"CREATE ROLE {_ROLE} LOGIN PASSWORD '{self._role_password}'")
 
-    def _create(self) -> None:
-        assert self.program
-        assert self._port
-        password = pgdata.fresh(self.program, self._directory, self._supervisor)
-        self._admin_url = f"postgresql://{pgdata.SUPERUSER}:{password}@{HOST}:{self._port.number}/postgres"
-        self.start()
+    def _create(self, program: Program, port: ReservedPort) -> None:
+        for last in (False, True):
+            try:
+                password = pgdata.fresh(program, self._directory, self._supervisor)
+                self._admin_url = f"postgresql://{pgdata.SUPERUSER}:{password}@{HOST}:{port.number}/postgres"
+                self.start()
+            except PartFailedError:
+                if last:
+                    raise
+                pgdata.discard_template(program)  # it may be damaged
+            else:
+                return
 
     @property
     def version(self) -> str:
@@ -90,31 +100,35 @@ class PostgresServer:
         if self._process:
             return
         log = self._directory.with_name("postgres.log")
-        process = self._supervisor.spawn(
-            self._argv(),
-            env={"LC_ALL": "C", "TZ": "UTC"},
-            cwd=self._directory,
-            log=log,
-            user=pgdata.server_user(),
-        )
+        process = self._spawn(log)
         if not process.wait_for_output(_READY, START_LIMIT):
             process.stop(grace=0)
             raise PartFailedError(f"PostgreSQL did not start: {log.read_text(errors='replace')[-500:]}")
         self._process = process
 
-    def _argv(self) -> list[str]:
+    def _spawn(self, log: Path) -> Process:
+        program, port = self._ours()
+        settings = [f"{name}={value}" for name, value in (_SETTINGS | {"port": str(port.number)}).items()]
+        options = ["-D", str(self._directory), *(word for setting in settings for word in ("-c", setting))]
+        user, env = pgdata.server_user(), {"LC_ALL": "C", "TZ": "UTC"}
+        if user is None:
+            return self._supervisor.spawn([str(program.path), *options], env=env, cwd=self._directory, log=log)
+        folder = os.open(self._directory, os.O_RDONLY)
+        options[1] = f"/proc/self/fd/{folder}"  # that user may not walk there, so it is handed over
+        argv = [str(program.path), *options]
+        try:
+            return self._supervisor.spawn(argv, env=env, cwd=Path("/"), log=log, fds=(folder,), user=user)
+        finally:
+            os.close(folder)
+
+    def _ours(self) -> tuple[Program, ReservedPort]:
         if not (self.program and self._port):
-            raise NotOursError(
-                "The PostgreSQL at POSTGRES_URL is not the grader's to start or stop; unset POSTGRES_URL"
-            )
-        # Whoever runs it may not be allowed to walk to the run's directory, but is put into it.
-        place = "/proc/self/cwd" if pgdata.server_user() else str(self._directory)
-        settings = [f"{name}={value}" for name, value in (_SETTINGS | {"port": str(self._port.number)}).items()]
-        return [str(self.program.path), "-D", place, *(word for setting in settings for word in ("-c", setting))]
+            raise NotOursError("The server at POSTGRES_URL is not the grader's to start or stop; unset POSTGRES_URL")
+        return self.program, self._port
 
     def stop(self) -> None:
         """Stop it as an administrator does (fast shutdown): connections end, new ones are refused, data stay."""
-        self._argv()
+        self._ours()
         self._end(signal.SIGINT)
 
     def _end(self, number: int) -> None:

@@ -51,7 +51,11 @@ class Redis:
         self._port = ReservedPort()
         self.port = self._port.number
         self.source, self.url = self._program.source, f"redis://{HOST}:{self.port}/0"
-        self.start()
+        try:
+            self.start()
+        except PartFailedError:
+            self.close()
+            raise
 
     @property
     def is_ours(self) -> bool:
