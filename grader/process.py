@@ -63,10 +63,14 @@ class Process:
             return -signal.SIGKILL  # its keeper is gone, and a process never outlives that
         return self._code
 
-    def wait_for_output(self, marker: str, timeout: float) -> bool:
-        """Wait until the process has written ``marker``, at most ``timeout`` seconds or until it ends."""
+    def wait_for_output(self, marker: str, timeout: float, *, since: int | None = None) -> bool:
+        """Wait until the process has written ``marker``, at most ``timeout`` seconds or until it ends.
+
+        What lies before the byte ``since`` of the log does not count; normally all that the process wrote does.
+        """
         until = time.monotonic() + timeout
-        reader, seen, wanted = LogReader(self.log, self._log_start), b"", marker.encode()
+        reader = LogReader(self.log, self._log_start if since is None else since)
+        seen, wanted = b"", marker.encode()
         with contextlib.closing(reader):
             while True:
                 known, ended = self._output, self.poll() is not None
