@@ -52,6 +52,14 @@ def apply(limits: Mapping[str, int]) -> None:
         _set(resource.RLIMIT_NPROC, count, count)
 
 
+def raise_open_files(most: int = 16_384) -> None:
+    """Let this process, and those it will start, have as many files and connections open as the system grants."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _set(kind: int, soft: int, hard: int) -> None:
     granted = resource.getrlimit(kind)[1]
     if granted != resource.RLIM_INFINITY:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from grader import limits
 from grader.bench import Bench
 from grader.client import reseed
 from grader.course import CHECKS, Chapter
@@ -89,6 +90,7 @@ class Workshop:
 @contextlib.contextmanager
 def start_workshop(directory: Path, seed: int) -> Iterator[Workshop]:
     """Start what all labs share; end it, and everything that was started through it, at the end."""
+    limits.raise_open_files()
     with contextlib.ExitStack() as ending:
         learners = ending.enter_context(Supervisor(preload=PRELOAD))
         backends = ending.enter_context(Supervisor())

@@ -80,6 +80,10 @@ class Provider:
         opened = address.ask("open", {"seed": seed})
         return cls(address, opened["base_url"], opened["namespace"])
 
+    def sibling(self) -> Self:
+        """Open another namespace of the same provider."""
+        return type(self).connect(self._address)
+
     @property
     def page_url(self) -> str:
         """Where a browser shows this namespace's calls, its bill and its switches."""

@@ -1,0 +1,213 @@
+"""Load: the same requests to the learner's service and to the reference beside it, and what they say together.
+
+No figure is judged by itself. The rate is half of what the reference manages on this machine in this run; each block of
+requests to the service stands between two to the reference; the provider's own time, by its ledger, is taken off.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from grader.client import nonce
+from grader.course import ROOT
+from grader.expectation import Inconclusive, Skip
+from grader.generator import Generator, Result, Shot
+from grader.submission import Submission
+from grader.usage import Usage, usage_of
+from grader.verdict import Verdict, compare, percentile, walk
+
+if TYPE_CHECKING:
+    from grader.bench import Bench
+
+LIMIT = 0.2
+"""Seconds beyond the provider's own time that the slowest twentieth may begin at (contract, lab 9)."""
+
+GRACE = 0.5
+"""Seconds that every time of the contract is extended by, before a service fails."""
+
+CALLERS = 240
+CONNECTIONS = 1000
+QUESTIONS = 100
+"""Different questions that a thousand connections ask: they are about connections, not about the provider."""
+LATENCY = 0.04
+"""Seconds that the provider takes."""
+
+BLOCK_SECONDS = 1.6
+BLOCK_LEAST = 80
+"""Requests that a block has at least; fewer prove nothing about a twentieth."""
+
+MOST_BLOCKS = 8
+LEAST_RATE = 30.0
+"""Requests a second that the reference must manage, or the machine is no place to measure."""
+
+SETTINGS: dict[str, str | None] = {
+    "RATE_LIMIT_REQUESTS": "1000000",
+    "LLM_TIMEOUT_S": "60",
+    "BREAKER_FAILURES": "1000000",
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """Requests sent together: what came of each, seconds beyond the provider's own time, processor time of one."""
+
+    results: tuple[Result, ...]
+    beyond: tuple[float, ...]
+    cpu: float
+
+    @property
+    def p95(self) -> float:
+        """What the slowest twentieth begins at, in seconds beyond the provider's own time."""
+        return percentile(self.beyond, 0.95)
+
+    @property
+    def rate(self) -> float:
+        """Requests that were answered in a second."""
+        begun, ended = min(one.sent for one in self.results), max(one.finished for one in self.results)
+        return len(self.results) / (ended - begun)
+
+
+class Target:
+    """A service under load, with provider accounts and callers of its own."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.api = bench.start(users=0, database="sqlite", **SETTINGS)
+        self.provider = bench.provider
+        self.provider.latency(LATENCY)
+        self.keys = [self.api.new_caller().headers["X-API-Key"] for _ in range(CALLERS)]
+        self.asked = 0
+        self.readings: list[tuple[int, Usage, int]] = []
+
+    def shots(self, count: int, *, users: int, rate: float = math.inf, questions: int = 0) -> tuple[str, list[Shot]]:
+        """Lay out chats, and the tag in them: at a rate, or each user's one after another.
+
+        Callers take turns; there are as many questions as chats unless told otherwise.
+        """
+        tag = nonce()
+        texts = [f"{tag} Tell me about lot {n % (questions or count)}." for n in range(count)]
+        keys = [self.keys[n % (questions or CALLERS) % CALLERS] for n in range(count)]
+        return tag, [
+            Shot(n % users, n / rate, keys[n], "/chat", json.dumps({"message": texts[n]})) for n in range(count)
+        ]
+
+    def read(self) -> None:
+        """Note what the service holds after so many requests: usage, and connections to Redis."""
+        number = self.api.settings.env["REDIS_URL"].rpartition("/")[2]
+        clients = self.api.redis.client_list()
+        connections = sum(client["db"] == number for client in clients)
+        self.readings.append((self.asked, usage_of(self.api.service.process.pid), connections))
+
+
+@dataclass
+class Rig:
+    """The service, the reference, and Locust."""
+
+    subject: Target
+    reference: Target
+    generator: Generator
+    rate: float = 0.0
+    own: list[Block] = field(default_factory=list)
+    others: list[Block] = field(default_factory=list)
+
+    def block(self, target: Target, *, count: int, users: int, rate: float = math.inf) -> Block:
+        """Send chats to a target and measure."""
+        tag, shots = target.shots(count, users=users, rate=rate)
+        before = usage_of(target.api.service.process.pid).cpu
+        results = self.generator.fire(target.api.url, shots)
+        after = usage_of(target.api.service.process.pid).cpu
+        target.asked += count
+        theirs: dict[str, float] = {}
+        for call in target.provider.calls(tag):
+            theirs[call.text] = theirs.get(call.text, 0.0) + (call.finished or call.arrived) - call.arrived
+        beyond = [
+            max(0.0, result.seconds - theirs.get(json.loads(shot.body)["message"], 0.0))
+            if result.status == 200
+            else math.inf
+            for shot, result in zip(shots, results, strict=True)
+        ]
+        return Block(tuple(results), tuple(beyond), (after - before) / count)
+
+    def steady(self, target: Target) -> Block:
+        """Send chats at the rate of this run."""
+        count = max(BLOCK_LEAST, int(self.rate * BLOCK_SECONDS))
+        block = self.block(target, count=count, users=CALLERS, rate=self.rate)
+        target.read()
+        return block
+
+    def find_rate(self) -> None:
+        """Let both warm up, then find out what the reference manages, and take half of it; once is enough."""
+        if self.rate:
+            return
+        for target in (self.subject, self.reference):
+            self.block(target, count=32, users=8)
+        self.rate = self.block(self.reference, count=192, users=16).rate / 2
+        if 2 * self.rate < LEAST_RATE:
+            manages = f"the reference manages only {2 * self.rate:.0f} requests a second"
+            raise Inconclusive(f"The machine is too busy to measure anything: {manages}. Close other programs.")
+
+    def race(self) -> Verdict:
+        """Compare block by block until it is clear whether the service keeps up, or that it will not become clear."""
+        self.find_rate()
+        self.others.append(self.steady(self.reference))
+        steps: list[Verdict] = []
+        while len(steps) < MOST_BLOCKS and self.verdict(steps) is Verdict.OPEN:
+            self.own.append(self.steady(self.subject))
+            self.others.append(self.steady(self.reference))
+            before, after = self.others[-2:]
+            steps.append(compare(self.own[-1].beyond, before.beyond, after.beyond, limit=LIMIT, grace=GRACE))
+        return self.verdict(steps)
+
+    @staticmethod
+    def verdict(steps: Sequence[Verdict]) -> Verdict:
+        """Three blocks more good than bad are enough for good, four more bad than good for bad."""
+        return walk(steps, to_good=3, to_bad=4)
+
+    def crowd(self, target: Target) -> list[Result]:
+        """Let a thousand connections be open at once, each with a question; the provider waits for the last of them.
+
+        They come no faster than the reference could read them, so that none has waited long when answers begin.
+        """
+        rate = max(CONNECTIONS / 8, min(4 * self.rate, CONNECTIONS / 2))
+        tag, shots = target.shots(CONNECTIONS, users=CONNECTIONS, rate=rate, questions=QUESTIONS)
+        with target.provider.gate(tag) as gate:
+            self.generator.begin(target.api.url, shots)
+            gate.wait_held(QUESTIONS, timeout=1.0)
+            gate.open()
+            results = self.generator.finish(shots)
+        target.asked += CONNECTIONS
+        return results
+
+
+def rig(bench: Bench) -> Rig:
+    """Start Locust, the service and the reference. Raises ``Skip`` where the reference is missing."""
+    home = ROOT / "solutions" / "service"
+    if not home.is_dir():
+        raise Skip("There is no reference to compare with: solutions/service is not in this copy of the workbook.")
+    generator = Generator(bench.learners, bench.directory, CONNECTIONS)
+    copy = Submission.at(home).copy_to(bench.directory / "reference")
+    beside = bench.sibling(submission=copy, provider=bench.provider.sibling())
+    return Rig(Target(bench), Target(beside), generator)
+
+
+def peak(results: Sequence[Result]) -> int:
+    """Count how many requests were under way at once, at most."""
+    changes = sorted([(one.sent, 1) for one in results] + [(one.finished, -1) for one in results])
+    return max(_sums(change for _, change in changes))
+
+
+def _sums(numbers: Iterator[int]) -> Iterator[int]:
+    total = 0
+    for number in numbers:
+        total += number
+        yield total
+
+
+def room_for(connections: int) -> bool:
+    """Whether the system lets a process have so many connections, and some files more."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return soft == resource.RLIM_INFINITY or soft >= connections + 200
