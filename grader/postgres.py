@@ -91,6 +91,11 @@ class PostgresServer:
         return self.program.version if self.program else str(self._execute("SHOW server_version"))
 
     @property
+    def port(self) -> int:
+        """The server's port."""
+        return self._port.number if self._port else urlsplit(self._admin_url).port or 5432
+
+    @property
     def pid(self) -> int:
         """The server's process id; 0 while it is stopped."""
         return self._process.pid if self._process else 0
