@@ -204,9 +204,11 @@ class TestReadme:
         assert [line.split("#")[0].strip() for line in first[1].splitlines()] == ["make grade", "make lab"]
 
     def test_shows_a_report_next(self) -> None:
-        report = re.search(r"<!-- report -->\n(.*?)<!-- /report -->", read("README.md"), re.DOTALL)
+        report = re.search(r"```text\n\$ make grade LABS=4\n(.*?)```", read("README.md"), re.DOTALL)
         assert report
-        assert report.start() < read("README.md").index("## ")
+        assert report.start() < read("README.md").index("\n## ")
+        assert {"FAIL", "pass", "sent", "got", "log", "read"} <= set(report[1].split())
+        assert len(report[1].splitlines()) <= 35
 
 
 class TestCi:
