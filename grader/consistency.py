@@ -55,7 +55,7 @@ def _check(check: Check, others: list[Check]) -> Iterator[str]:
         yield "its docstring, the promise, is no sentence"
     if check.guard == (check.points > 0):
         yield "a guard carries no points, and every other check some"
-    if not check.hints:
+    if not check.hints and not check.guard:
         yield "it has no hint"
     if missing := set(check.needs) - before:
         yield f"it needs {', '.join(sorted(missing))}, which does not stand before it"

@@ -66,7 +66,7 @@ def promises(chapter: Chapter) -> str:
     size = f"{_plural(len(graded), 'check')}, {_points(graded)}, about {chapter.lab.minutes} minutes."
     lines = [size + _places(chapter.number), "", *(f"- {check.promise} *({_points([check])})*" for check in graded)]
     if guards:
-        lines += ["", "True from the start; it must stay so:", "", *(f"- {check.promise}" for check in guards)]
+        lines += ["", "Watched, without points:", "", *(f"- {check.promise}" for check in guards)]
     return "\n".join(lines)
 
 

@@ -52,7 +52,7 @@ def test_a_brief_lists_promises_points_places_and_what_must_stay_true() -> None:
         "- The first promise, over two lines. *(3 points)*\n"
         "- The second promise. *(1 point)*\n"
         "\n"
-        "True from the start; it must stay so:\n"
+        "Watched, without points:\n"
         "\n"
         "- The kept promise."
     )
