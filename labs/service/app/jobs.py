@@ -16,6 +16,7 @@ from app.roles import Role
 from app.schemas import ChatRequest
 
 if TYPE_CHECKING:
+    from celery import Task as CeleryTask
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from app.model import Completion

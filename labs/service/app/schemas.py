@@ -20,6 +20,9 @@ def check_message(item: str) -> str:
     return item
 
 
+Item = Annotated[str, StringConstraints(min_length=1), AfterValidator(check_message)]
+
+
 class Body(BaseModel):
     """A request."""
 

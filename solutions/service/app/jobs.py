@@ -27,6 +27,7 @@ from app.schemas import ChatRequest
 from app.store import Base  # SOLUTION 9
 
 if TYPE_CHECKING:
+    from celery import Task as CeleryTask
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from app.model import Completion
@@ -150,19 +151,20 @@ class Jobs:
             await session.commit()
 
 
-def publish(task_id: str) -> None:
-    """Tell the workers that there is a task; this blocks, so it runs in a thread, and so does importing Celery."""
+def answer_task() -> CeleryTask[..., None]:
+    """Return Celery's handle for the work; importing Celery takes a moment, and it blocks, so do it in a thread."""
     from app.worker import answer  # noqa: PLC0415
 
-    answer.apply_async((task_id,), retry=False)
+    return answer
 
 
 async def enqueue(jobs: Jobs, task: Task) -> None:
     """Tell the workers, or forget the task. Raises SharedDown."""
+    answer = await asyncio.to_thread(answer_task)
     try:
         async with asyncio.timeout(PUBLISHED_WITHIN_S):
-            await asyncio.to_thread(publish, task.id)
-    except Exception:  # kombu's errors, Redis's, ours: nobody will do the task  # noqa: BLE001
+            await asyncio.to_thread(answer.apply_async, (task.id,), retry=False)
+    except Exception:  # noqa: BLE001  # kombu's errors, Redis's, ours: nobody will do the task
         await jobs.drop(task.id)
         raise SharedDown from None
 

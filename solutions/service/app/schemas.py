@@ -20,6 +20,9 @@ def check_message(item: str) -> str:
     return item
 
 
+Item = Annotated[str, StringConstraints(min_length=1), AfterValidator(check_message)]
+
+
 class Body(BaseModel):
     """A request."""
 
@@ -79,7 +82,7 @@ class BatchRequest(Body):
 
     # BEGIN SOLUTION 2: Take at most 20 items, each of them a message; a longer list is a bill without a limit.
     #: items: list[str]
-    items: Annotated[list[Annotated[str, AfterValidator(check_message)]], Field(min_length=1, max_length=20)]
+    items: Annotated[list[Item], Field(min_length=1, max_length=20)]
     # END SOLUTION
 
 
