@@ -25,7 +25,8 @@ def read(name: str) -> str:
 
 
 def make(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    ours = ("MAKE", "MFLAGS", "ARGS", "LABS", "SERVICE", "PYTHON")  # `make test ARGS=…` hands them on
+    env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return subprocess.run(["make", *words], cwd=cwd, env=env, check=False, capture_output=True, text=True)
 
 
