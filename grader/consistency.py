@@ -23,6 +23,9 @@ STARTER = ROOT / "labs" / "service"
 
 def faults(course: Course) -> Iterator[str]:
     """Yield one sentence for each thing that does not agree."""
+    if unread := list(_unreadable(course)):
+        yield from unread
+        return
     numbers = [chapter.number for chapter in course.labs]
     if numbers != list(range(1, len(numbers) + 1)):
         yield f"grader/checks holds labs {numbers}: a number is missing or twice there"
@@ -34,6 +37,14 @@ def faults(course: Course) -> Iterator[str]:
     yield from _documents(course)
     yield from _starter()
     yield from _links()
+
+
+def _unreadable(course: Course) -> Iterator[str]:
+    for chapter in course.labs:
+        try:
+            _ = chapter.lab
+        except (ImportError, AttributeError, SyntaxError) as problem:
+            yield f"grader/checks/lab_{chapter.stem}.py cannot be read: {problem}"
 
 
 def _lab(chapter: Chapter) -> Iterator[str]:

@@ -96,6 +96,13 @@ def test_a_lab_without_number_time_checks_or_brief_is_named(fake: Fake) -> None:
         assert fault in said
 
 
+def test_checks_that_cannot_be_read_are_named(fake: Fake) -> None:
+    course: Any = SimpleNamespace(labs=[SimpleNamespace(number=1, stem=STEM)])  # without a lab
+    (said,) = consistency.faults(course)
+    assert said.startswith(f"grader/checks/lab_{STEM}.py cannot be read")
+    assert fake.faults() == []
+
+
 def test_a_brief_of_another_lab_is_named(fake: Fake) -> None:
     fake.write(f"labs/{STEM}.md", "# Lab 7\n")
     said = " / ".join(fake.faults())
