@@ -121,7 +121,7 @@ class Keeper:
         os.close(self._input)
         for fd in self._order["fds"]:
             os.close(fd)
-        self._lines.send(pid=self._pid)
+        self._lines.send(pid=self._pid, keeper=os.getpid())
         self._attend()
         self._finish(self._children.end(GRACE))
         return None

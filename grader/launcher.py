@@ -10,7 +10,6 @@ import gc
 import importlib
 import os
 import select
-import shutil
 import signal
 import socket
 import sys
@@ -109,6 +108,8 @@ def main() -> None:
         return
     launcher.end()
     if scratch:
+        import shutil  # noqa: PLC0415  # when nobody waits for it any more
+
         shutil.rmtree(scratch, ignore_errors=True)
     sys.stderr.flush()
     os._exit(0)

@@ -12,7 +12,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Self
 
-from grader.keeper import GRACE, Lines, Message, encode
+from grader.keeper import Lines, Message, encode
 from grader.spool import LogReader, size_of
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 START_LIMIT = 120.0
 """Seconds in which a supervisor, its imports included, must have started a process."""
+
+ANSWER_LIMIT = 10.0
+"""Seconds in which a keeper must have done what it was told, however busy the machine."""
 
 
 class SupervisorError(Exception):
@@ -36,6 +39,7 @@ class Process:
 
     def __init__(self, channel: socket.socket, log: Path) -> None:
         self.pid = 0
+        self._keeper = 0
         self.log = log
         self._log_start = size_of(log)
         self._lines = Lines(channel)
@@ -91,10 +95,10 @@ class Process:
 
     def stop(self, grace: float = 5.0) -> int:
         """End it with SIGTERM, after ``grace`` seconds with SIGKILL, and all it started; return the exit code."""
-        self._ask(signal=signal.SIGTERM)
-        self._ask(signal=signal.SIGCONT)
-        self.wait(grace)
-        self._ask(kill=True)
+        if self._ask(signal=signal.SIGTERM) and self._ask(signal=signal.SIGCONT):
+            self.wait(grace)
+        if not self._ask(kill=True):
+            self._kill_keeper()
         code = self.wait(0)
         self.close()
         return -signal.SIGKILL if code is None else code
@@ -135,14 +139,22 @@ class Process:
             if not self._lost:
                 self._lines.send(**message)
 
-    def _ask(self, **message: object) -> None:
+    def _ask(self, **message: object) -> bool:
+        """Have the keeper do something; tell whether it answers, or has ended, in time."""
         with self._changed:
             if self._lost:
-                return
+                return True
             self._asked += 1
             number = self._asked
             self._lines.send(**message)
-        self._until(lambda: self._answered >= number, 2 * GRACE)
+        self._until(lambda: self._answered >= number, ANSWER_LIMIT)
+        return self._lost or self._answered >= number
+
+    def _kill_keeper(self) -> None:
+        """End a keeper that somebody stopped; what it kept goes to the helper, which kills it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._keeper, signal.SIGKILL)
+        self._until(lambda: False, ANSWER_LIMIT)
 
     def _until(self, done: Callable[[], bool], timeout: float) -> None:
         """Read messages until ``done``; when several threads wait, one of them reads for all."""
@@ -175,6 +187,7 @@ class Process:
     def _note(self, messages: list[Message] | None) -> None:
         for message in messages or ():
             self.pid = message.get("pid", self.pid)
+            self._keeper = message.get("keeper", self._keeper)
             self._code = message.get("exit", self._code)
             self._output = message.get("output", self._output)
             self._answered += "done" in message

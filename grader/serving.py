@@ -6,9 +6,7 @@ log lines, tracebacks and exit codes of uvicorn's own command.
 
 from __future__ import annotations
 
-import logging
 import os
-import random
 import signal
 import socket
 import sys
@@ -121,7 +119,8 @@ def _forget_the_past() -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "grader"]:
         del sys.modules[name]
     sys.modules["__main__"] = ModuleType("__main__")
-    random.seed()
+    if drawing := sys.modules.get("random"):
+        drawing.seed()
     if numpy_random := sys.modules.get("numpy.random"):
         numpy_random.seed()
     if tempfile := sys.modules.get("tempfile"):
@@ -130,7 +129,9 @@ def _forget_the_past() -> None:
 
 def _serve(app: str, *, factory: bool, listener: int) -> None:
     """Do what ``uvicorn APP`` does; as there, the folder comes first on the path only once uvicorn is imported."""
-    import uvicorn  # noqa: PLC0415  # the supervisor itself does without
+    import logging  # noqa: PLC0415  # the supervisor itself does without, and starts the sooner
+
+    import uvicorn  # noqa: PLC0415
 
     sys.path.insert(0, str(Path.cwd()))
     sys.argv = [str(Path(sys.executable).with_name("uvicorn")), app, *(["--factory"] if factory else [])]

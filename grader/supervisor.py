@@ -66,7 +66,7 @@ class Supervisor:
     def __init__(self, *, preload: Sequence[str] = (), scratch: Path | None = None) -> None:
         """Start the helper, which imports ``preload`` in the background and removes ``scratch`` at the end."""
         self._owner = os.getpid()
-        self._started: list[Process] = []
+        self._started: set[Process] = set()
         self._lifeline, lifeline = socket.socketpair()
         self._requests, requests = socket.socketpair()
         self._last_words = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the helper
@@ -148,7 +148,8 @@ class Supervisor:
         except KeeperLostError:
             if not self._helper_is_there():
                 raise SupervisorError(f"The helper has ended: {self._read_last_words()}") from None
-        self._started = [*(other for other in self._started if other.poll() is None), process]
+        self._started.difference_update([other for other in list(self._started) if other.poll() is not None])
+        self._started.add(process)
         return process
 
     def _helper_is_there(self) -> bool:
@@ -169,7 +170,7 @@ class Supervisor:
 
     def close(self) -> None:
         """End everything that this process started here and, where the supervisor was made, the helper; idempotent."""
-        for process in self._started:
+        for process in list(self._started):
             process.close()
         self._started.clear()
         if os.getpid() != self._owner or self._helper.returncode is not None:

@@ -249,6 +249,19 @@ def test_a_child_that_kills_its_keeper_gains_nothing(bare: Supervisor, tmp_path:
     assert other.stop() == -signal.SIGTERM
 
 
+def test_a_keeper_that_was_stopped_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Supervisor() as own:
+        process, daemon = start_daemon(own, tmp_path)
+        stubborn = shell(own, tmp_path, "exec sleep 300")
+        everything = [daemon, stubborn.pid, *own.descendants()]
+        for keeper in set(own.descendants()) - {daemon, stubborn.pid, process.pid}:
+            os.kill(keeper, signal.SIGSTOP)
+        monkeypatch.setattr("grader.process.ANSWER_LIMIT", 0.2)
+        process.stop()
+        assert stubborn.stop() == -signal.SIGKILL
+        assert outliving(everything, SOON) == []
+
+
 def test_a_helper_that_was_killed_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     with Supervisor() as opened:
         process, daemon = start_daemon(opened, tmp_path)
