@@ -23,6 +23,7 @@ from grader.checks.lab_04_rate_limiting import (
 from tests.mutants import Mutant
 
 AUTH = "app/auth.py"
+BUCKETS = "app/buckets.py"
 LIMITS = "app/limits.py"
 SETTINGS = "app/settings.py"
 
@@ -34,6 +35,16 @@ TAKE = (
     "        wait, left = await self._shared.run(self._script, [bucket.key for bucket in wanted], arguments)\n"
     "        return Taken(float(wait), [float(tokens) for tokens in left])\n"
 )
+SCRIPT_BODY = """  local before = math.max(now, tonumber(redis.call('GET', key) or now))
+  full[i] = before + tokens * 1000000 / refill
+  wait = math.max(wait, full[i] - now - capacity * 1000000 / refill)
+  left[i] = {capacity - (before - now) * refill / 1000000, tokens}
+end
+local enough = wait < 100
+for i, key in ipairs(KEYS) do
+  if enough then
+    redis.call('SET', key, string.format('%.17g', full[i]), 'PX', math.ceil((full[i] - now) / 1000))
+"""
 RETRY_AFTER = '"Retry-After": str(max(1, math.ceil(taken.wait)))'
 FIND_USER = "    user = await user_named(subject(token.strip(), request.app.state.settings), request.app.state.store)\n"
 
@@ -93,7 +104,7 @@ MUTANTS = [
     ),
     Mutant(
         "Between looking and taking others look too",
-        LIMITS,
+        BUCKETS,
         TAKE,
         """        redis = self._shared.redis
         seconds, microseconds = await redis.time()
@@ -107,7 +118,7 @@ MUTANTS = [
         if wait > 0.0001:
             return Taken(wait, left)
         for bucket, moment in zip(wanted, full, strict=True):
-            await redis.set(bucket.key, moment, px=math.ceil((moment - now) * 1000))
+            await redis.set(bucket.key, moment, px=int((moment - now) * 1000) + 1)
         return Taken(0, left)
 """,
         {check_a_burst_does_not_slip_through, check_the_bucket_is_shared},
@@ -130,7 +141,7 @@ MUTANTS = [
         "A batch counts as many requests as it has items",
         LIMITS,
         WANTED,
-        "[requests_bucket(caller, settings)] * max(1, tokens) + (",
+        "[__import__('dataclasses').replace(requests_bucket(caller, settings), tokens=max(1, tokens))] + (",
         {check_routes_share_the_allowance},
     ),
     Mutant(
@@ -186,9 +197,9 @@ MUTANTS = [
     ),
     Mutant(
         "Refused requests extend the wait",
-        LIMITS,
-        "  if enough and full[i] > now then\n",
-        "  if full[i] > now then\n",
+        BUCKETS,
+        "  if enough then\n",
+        "  if KEYS then\n",
         {check_retry_after_is_a_promise},
     ),
     Mutant(
@@ -200,7 +211,7 @@ MUTANTS = [
     ),
     Mutant(
         "Windows begin at full minutes of the clock",
-        LIMITS,
+        BUCKETS,
         TAKE,
         """        import time
 
@@ -218,16 +229,11 @@ MUTANTS = [
     ),
     Mutant(
         "What an idle caller did not use is saved up",
-        LIMITS,
-        """  local before = math.max(now, tonumber(redis.call('GET', key) or now))
-  full[i] = before + tokens * 1000000 / refill
-""",
-        """  local before = tonumber(redis.call('GET', key .. ':saved') or now)
-  full[i] = before + tokens * 1000000 / refill
-  if full[i] - now <= capacity * 1000000 / refill then
-    redis.call('SET', key .. ':saved', string.format('%.17g', full[i]), 'PX', 100000)
-  end
-""",
+        BUCKETS,
+        SCRIPT_BODY,
+        SCRIPT_BODY.replace(
+            "math.max(now, tonumber(redis.call('GET', key) or now))", "redis.call('GET', key) or now"
+        ).replace("math.ceil((full[i] - now) / 1000)", "100000"),
         {check_no_moment_gives_more},
     ),
     Mutant(
@@ -288,14 +294,14 @@ MUTANTS = [
     ),
     Mutant(
         "Counts never expire",
-        LIMITS,
+        BUCKETS,
         ", 'PX', math.ceil((full[i] - now) / 1000))",
         ")",
         {check_counts_expire},
     ),
     Mutant(
         "Counts are kept for a day",
-        LIMITS,
+        BUCKETS,
         "'PX', math.ceil((full[i] - now) / 1000))",
         "'EX', 86400)",
         {check_counts_expire},
