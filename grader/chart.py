@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -92,6 +93,22 @@ def bars(
     """Draw one bar for each label and each series."""
     drawn = tuple(Series(name, tuple(values)) for name, values in series.items())
     return Chart(title, "bars", drawn, sentence, unit=unit, labels=tuple(labels))
+
+
+def spark(chart: Chart, series: int = 0) -> str:
+    """Draw one series of a chart as one line of text, from its first to its last slot that is not empty."""
+    values = chart.series[series].values
+    filled = [slot for slot, value in enumerate(values) if value]
+    if not filled:
+        return "–"
+    shown = values[filled[0] : filled[-1] + 1]
+    bars = "".join(_BARS[math.ceil(value / max(shown) * (len(_BARS) - 1))] for value in shown)
+    if chart.kind == "bars":
+        return bars
+    return f"{chart.edges[filled[0]]:.0f} {bars} {chart.edges[filled[-1] + 1]:.0f} {chart.unit}".rstrip()
+
+
+_BARS = " ▁▂▃▄▅▆▇█"
 
 
 def _counts(values: Sequence[float], low: float, width: float, bins: int) -> tuple[float, ...]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import math
 import resource
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from grader.chart import Chart, Mark, histogram, spark
 from grader.client import nonce
 from grader.course import ROOT
 from grader.expectation import Inconclusive, Skip
@@ -167,6 +169,63 @@ class Rig:
         """Three blocks more good than bad are enough for good, four more bad than good for bad."""
         return walk(steps, to_good=3, to_bad=4)
 
+    def readings(self) -> list[tuple[int, Usage, int]]:
+        """Return what the service held after each block: five at least, to tell a trend from a step."""
+        self.find_rate()
+        while len(self.subject.readings) < 5:
+            self.own.append(self.steady(self.subject))
+        return self.subject.readings
+
+    @staticmethod
+    def beyond(blocks: Sequence[Block]) -> list[float]:
+        """Seconds beyond the provider's own time of all requests in some blocks."""
+        return [value for block in blocks for value in block.beyond]
+
+    @staticmethod
+    def cpu(blocks: Sequence[Block]) -> float:
+        """Processor time of one request, in seconds: the middle block's."""
+        return percentile([block.cpu for block in blocks], 0.5)
+
+    def findings(self) -> list[str]:
+        """Say what was measured, for the report."""
+        served = ([one for one in self.beyond(blocks) if one < math.inf] for blocks in (self.own, self.others))
+        slow, reference = (1000 * percentile(each, 0.95) for each in served)
+        cost, theirs = 1000 * self.cpu(self.own), 1000 * self.cpu(self.others)
+        lost = sum(result.status != 200 for block in self.own for result in block.results)
+        picture = self.picture()
+        also = f"; {lost} requests were not served" if lost else ""
+        p95 = f"p95 is {slow:.0f} ms beyond the provider's own time, the reference's {reference:.0f} ms{also}"
+        said = [
+            f"At {self.rate:.0f} requests/s {p95}.",
+            f"Yours: {spark(picture, 0)}; the reference: {spark(picture, 1)}.",
+            f"A request takes {cost:.1f} ms of processor time, with the reference {theirs:.1f} ms.",
+        ]
+        if cost > 2 * theirs > 0:
+            said.append("Advice: that is more than twice as much; look at one request with py-spy.")
+        return said
+
+    def picture(self) -> Chart:
+        """Draw how long requests took beyond the provider's own time."""
+        samples = {
+            name: [1000 * value for value in self.beyond(blocks) if value < math.inf]
+            for name, blocks in {"your service": self.own, "reference": self.others}.items()
+        }
+        own, others = (percentile(values, 0.95) for values in samples.values())
+        return histogram(
+            "Latency under load",
+            samples,
+            f"At {self.rate:.0f} requests a second, 95 % of the answers took at most {own:.0f} ms beyond the "
+            f"provider's own time; the reference's {others:.0f} ms. {1000 * LIMIT:.0f} ms are allowed.",
+            unit="ms",
+            bins=40,
+            marks=[Mark(1000 * LIMIT, "p95 target")],
+        )
+
+    @property
+    def connections(self) -> int:
+        """How many connections a crowd opens."""
+        return CONNECTIONS
+
     def crowd(self, target: Target) -> list[Result]:
         """Let a thousand connections be open at once, each with a question; the provider waits for the last of them.
 
@@ -192,6 +251,19 @@ def rig(bench: Bench) -> Rig:
     copy = Submission.at(home).copy_to(bench.directory / "reference")
     beside = bench.sibling(submission=copy, provider=bench.provider.sibling())
     return Rig(Target(bench), Target(beside), generator)
+
+
+def complaints(results: Sequence[Result]) -> str:
+    """Say what was wrong with a crowd's answers; nothing when all was as the contract has it."""
+    shed = [one for one in results if one.status == 503 and one.retry]
+    counts = Counter(
+        {"refused": "refused", "reset": "reset", "timeout": "not answered within 15 s"}.get(one.error, f"{one.status}")
+        for one in results
+        if one.status != 200 and one not in shed
+    )
+    if len(shed) > len(results) / 100:
+        counts["answered 503 (at most 1 % may be)"] = len(shed)
+    return ", ".join(f"{count} were {what}" for what, count in counts.items())
 
 
 def peak(results: Sequence[Result]) -> int:
