@@ -17,6 +17,7 @@ class Lab:
     ``users`` is the number of users that the lab's main service is seeded with (at most 10; each costs its start a
     password hash). ``env`` are settings of that service which differ from the defaults of a run. ``database`` is
     ``sqlite`` or ``postgres``. With ``worker`` the main service has its background worker beside it.
+    The checks run in ``parts`` side by side, each with a main service and a stack of its own.
     """
 
     minutes: int
@@ -24,6 +25,7 @@ class Lab:
     env: Mapping[str, str] = field(default_factory=dict)
     database: str = "sqlite"
     worker: bool = False
+    parts: int = 1
 
 
 @dataclass(frozen=True)

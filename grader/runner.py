@@ -34,14 +34,28 @@ PATIENCE_WITH_A_SILENT_LAB = 300.0
 """Seconds without news after which a lab's worker is given up."""
 
 
-@dataclass
-class _Labwork:
-    """One lab under way in a worker process."""
+@dataclass(frozen=True)
+class _Part:
+    """The checks of one lab that one worker runs."""
 
     chapter: Chapter
+    names: frozenset[str]
+    load: bool
+    number: int
+
+    @property
+    def checks(self) -> list[Check]:
+        """Its checks in file order."""
+        return [check for check in self.chapter.checks if check.name in self.names]
+
+
+@dataclass
+class _Labwork:
+    """Checks under way in a worker process."""
+
+    part: _Part
     process: BaseProcess
     news: Connection
-    load: bool
     results: list[CheckResult] = field(default_factory=list)
     current: tuple[str, str] = ("", "")
     started: float = field(default_factory=time.monotonic)
@@ -148,32 +162,41 @@ class Run:
                 self._keep(skipped)
 
     def _all_labs(self, workshop: Workshop, copy: Submission, chapters: Sequence[Chapter], *, load: bool) -> None:
-        """Check labs side by side, those with the most checks first; load checks have the machine to themselves."""
-        waiting = sorted(chapters, key=lambda chapter: -len(chapter.checks))
-        jobs = 1 if load else self.jobs
+        """Run labs side by side, long ones in several parts; load checks have the machine to themselves."""
+        parts = [part for chapter in chapters for part in self._parts(chapter, load=load)]
+        waiting = sorted(parts, key=lambda part: (part.number, -len(part.names)))
+        for chapter in chapters:
+            count = sum(self._wanted(check, load=load) for check in chapter.checks)
+            self.progress.lab_started(chapter.number, chapter.slug, chapter.title, count)
         working: list[_Labwork] = []
         try:
             while waiting or working:
-                while waiting and len(working) < jobs:
-                    working.append(self._begin(workshop, copy, waiting.pop(0), load=load))
+                while waiting and len(working) < (1 if load else self.jobs):
+                    working.append(self._begin(workshop, copy, waiting.pop(0)))
                 working = self._listen(working)
         finally:
             for labwork in working:
                 labwork.process.terminate()
 
-    def _begin(self, workshop: Workshop, copy: Submission, chapter: Chapter, *, load: bool) -> _Labwork:
+    def _parts(self, chapter: Chapter, *, load: bool) -> list[_Part]:
+        names = [check.name for check in chapter.checks if self._wanted(check, load=load)]
+        count = 1 if load or self.only else chapter.lab.parts
+        return [_Part(chapter, frozenset(names[first::count]), load, first) for first in range(count) if names[first:]]
+
+    def _begin(self, workshop: Workshop, copy: Submission, part: _Part) -> _Labwork:
         from grader.worker import perform  # noqa: PLC0415  # as above
 
-        count = sum(self._wanted(check, load=load) for check in chapter.checks)
-        self.progress.lab_started(chapter.number, chapter.slug, chapter.title, count)
         ours, theirs = _FORK.Pipe(duplex=False)
-        options = {"load": load, "only": self.only}
-        process = _FORK.Process(target=perform, args=(workshop, copy, chapter, theirs), kwargs=options, daemon=True)
+        name = f"{part.chapter.stem}-{'load' if part.load else 'checks'}{part.number or ''}"
+        options = {"name": name, "load": part.load, "only": part.names}
+        process = _FORK.Process(
+            target=perform, args=(workshop, copy, part.chapter, theirs), kwargs=options, daemon=True
+        )
         with warnings.catch_warnings():  # the only other thread draws the live report, which the fork never touches
             warnings.simplefilter("ignore", DeprecationWarning)
             process.start()
         theirs.close()
-        return _Labwork(chapter, process, ours, load)
+        return _Labwork(part, process, ours)
 
     def _listen(self, working: list[_Labwork]) -> list[_Labwork]:
         """Take in news of the labs under way; return those that go on."""
@@ -183,8 +206,8 @@ class Run:
             done = self._hear(labwork) if labwork.news in ready else self._given_up(labwork)
             if done:
                 labwork.process.join(10)
-                number = labwork.chapter.number
-                self.seconds[number] = self.seconds.get(number, 0.0) + time.monotonic() - labwork.started
+                number = labwork.part.chapter.number
+                self.seconds[number] = max(self.seconds.get(number, 0.0), time.monotonic() - labwork.started)
             else:
                 going_on.append(labwork)
         return going_on
@@ -203,7 +226,7 @@ class Run:
         match kind:
             case "check_started":
                 labwork.current = value
-                self.progress.check_started(labwork.chapter.number, *value)
+                self.progress.check_started(labwork.part.chapter.number, *value)
             case "check_finished":
                 labwork.results.append(value)
                 self._keep(value)
@@ -229,10 +252,10 @@ class Run:
     def _fill_in(self, labwork: _Labwork, why: str) -> None:
         """Give every check without a result an error; none is ever lost."""
         known = {result.name for result in labwork.results}
-        for check in labwork.chapter.checks:
-            if check.name not in known and self._wanted(check, load=labwork.load):
+        for check in labwork.part.checks:
+            if check.name not in known:
                 error = CheckResult(
-                    lab=labwork.chapter.number,
+                    lab=labwork.part.chapter.number,
                     name=check.name,
                     promise=check.promise,
                     outcome=Outcome.ERROR,
@@ -250,14 +273,28 @@ class Run:
 
 
 def _lab_result(chapter: Chapter, results: Sequence[CheckResult], seconds: float) -> LabResult:
-    order = {check.name: place for place, check in enumerate(chapter.checks)}
-    ordered = tuple(sorted(results, key=lambda result: order[result.name]))
+    found = {result.name: result for result in results}
+    for check in chapter.checks:
+        earlier = next((name for name in check.needs if _not_passed(found.get(name))), None)
+        if earlier and check.name in found and found[check.name].outcome is not Outcome.SKIPPED:
+            found[check.name] = _skipped(found[check.name], earlier)
+    ordered = tuple(found[check.name] for check in chapter.checks if check.name in found)
     return LabResult(chapter.number, chapter.slug, chapter.title, ordered, round(seconds, 3))
+
+
+def _not_passed(result: CheckResult | None) -> bool:
+    return result is not None and result.outcome is not Outcome.PASSED
+
+
+def _skipped(result: CheckResult, earlier: str) -> CheckResult:
+    """Skip a check whose prerequisite, in another part of the lab, has not passed."""
+    told = f"Comes after “{earlier.replace('_', ' ')}”, which has not passed yet."
+    return replace(result, outcome=Outcome.SKIPPED, points=0, message=told, exchanges=(), log=())
 
 
 def default_jobs() -> int:
     """Labs that are checked at once: checks wait more than they work."""
-    return max(3, 2 * (os.cpu_count() or 1))
+    return max(4, 3 * (os.cpu_count() or 1))
 
 
 def grade(

@@ -103,6 +103,7 @@ def perform(
     chapter: Chapter,
     news: Connection,
     *,
+    name: str,
     load: bool,
     only: Collection[str],
 ) -> None:
@@ -110,7 +111,6 @@ def perform(
     die_with_parent(signal.SIGTERM, os.getppid())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the grader decides what Ctrl-C means
     _be_silent()
-    name = f"{chapter.stem}-{'load' if load else 'checks'}"
     reseed(f"{workshop.seed}-{name}")
 
     def tell(kind: str, value: Any) -> None:  # noqa: ANN401  # each kind has its own

@@ -14,7 +14,7 @@ from grader.client import nonce
 from grader.lifetimes import lasting, lifetimes
 from grader.refusals import PROVIDER_ROUTES, BadSetting, challenged, refuses_settings, valid_body
 
-lab = Lab(minutes=75, users=2)
+lab = Lab(minutes=75, users=2, parts=2)
 
 EXPENSIVE = "/expensive-operation"
 PROXY_HEADERS = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "True-Client-IP")

@@ -11,7 +11,7 @@ from grader import Api, Bench, Caller, Exchange, Fault, Lab, Provider, burst, ch
 from grader.client import closing
 from grader.patience import Stopwatch
 
-lab = Lab(minutes=60, env={"BREAKER_FAILURES": "1000"})
+lab = Lab(minutes=60, env={"BREAKER_FAILURES": "1000"}, parts=2)
 
 DIMENSIONS = 128
 THRESHOLD = "0.9"

@@ -9,7 +9,7 @@ from grader import Api, Bench, Caller, Exchange, Fault, Lab, Provider, Stack, ch
 from grader.client import closing, new_message, nonce
 from grader.patience import Stopwatch, eventually
 
-lab = Lab(minutes=75, users=3, env={"BREAKER_FAILURES": "1000", "LLM_TIMEOUT_S": "2"})
+lab = Lab(minutes=75, users=3, env={"BREAKER_FAILURES": "1000", "LLM_TIMEOUT_S": "2"}, parts=3)
 
 MOST_CALLS = 4
 
@@ -219,7 +219,7 @@ def check_stale_answers_help(services: Bench, provider: Provider) -> None:
     needs=(check_total_failure_is_503,),
 )
 def check_deadlines_hold(services: Bench, provider: Provider) -> None:
-    """When all models hang, every route answers within 2 T + 2 s after at most 4 completions, a batch in thrice that."""
+    """When all models hang, routes answer within 2 T + 2 s after at most 4 completions, a batch in thrice that."""
     api = services.start(LLM_TIMEOUT_S="1", BREAKER_FAILURES="1000")
     tag, watch = nonce(), Stopwatch()
     texts = {path: f"{tag} {new_message()}" for path in ("/chat", "/chat/stream", "/summarize")}
