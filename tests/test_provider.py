@@ -71,6 +71,12 @@ def test_answers_and_token_counts_cannot_be_foreseen(client: openai.OpenAI) -> N
     assert len({answer.usage.prompt_tokens for answer in answers}) == 1
 
 
+def test_same_words_cost_what_no_service_can_work_out(client: openai.OpenAI, provider: Provider) -> None:
+    with provider.answer("Yes, certainly.", "fixed"):
+        totals = {say(client, "fixed").usage.total_tokens for _ in range(12)}
+    assert len(totals) > 3
+
+
 def test_prompt_tokens_are_the_real_tokenizers(client: openai.OpenAI) -> None:
     # 3 for each message, 3 for the head of the answer, 1 for the role, and "hello world" is two tokens.
     assert say(client, "hello world").usage.prompt_tokens == 3 + 3 + 1 + 2
@@ -221,6 +227,17 @@ def test_langchain_embeddings(provider: Provider, monkeypatch: pytest.MonkeyPatc
     assert len(near) == 384
     assert sum(value * value for value in near) == pytest.approx(1)
     assert model.embed_query("unscripted") == near
+
+
+def test_warm_model_knows_meaning(client: openai.OpenAI, provider: Provider) -> None:
+    assert provider.warm() == "all-MiniLM-L6-v2"
+    texts = ["What is Docker?", "Tell me what Docker is", "Write a poem about autumn"]
+    near, same, far = (item.embedding for item in client.embeddings.create(model="lab-embed", input=texts).data)
+    assert sum(a * b for a, b in zip(near, same, strict=True)) > 0.8
+    assert sum(a * b for a, b in zip(near, far, strict=True)) < 0.2
+    short = client.embeddings.create(model="lab-embed", input=texts[0], dimensions=64).data[0].embedding
+    assert len(short) == 64
+    assert sum(a * a for a in short) == pytest.approx(1)
 
 
 def test_langchain_chat(provider: Provider) -> None:

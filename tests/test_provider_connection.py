@@ -131,6 +131,15 @@ def test_a_port_stays_reserved_while_it_refuses(provider: Provider) -> None:
         assert http.get("/models").status_code == 200
 
 
+def test_a_client_that_leaves_at_once_is_in_the_ledger(raw: socket.socket, provider: Provider) -> None:
+    body = json.dumps(body_of("gone")).encode()
+    with provider.gate(), provider.gate(kind="models"):
+        raw.sendall(chat_request(provider, extra=f"content-length: {len(body)}\r\n") + body)
+        raw.shutdown(socket.SHUT_RDWR)
+        (call,) = provider.wait_for(1, state="cancelled")
+    assert (call.text, call.status) == ("gone", None)
+
+
 def test_hundreds_of_connections_at_once(provider: Provider) -> None:
     port = int(provider.base_url.removesuffix("/v1").rpartition(":")[2])
     with contextlib.ExitStack() as closing:

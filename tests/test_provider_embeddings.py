@@ -58,7 +58,7 @@ def test_without_the_model_letters_must_do(monkeypatch: pytest.MonkeyPatch) -> N
 
     async def load() -> tuple[str, list[float]]:
         model = Embeddings()
-        return await model.load(), await model.of("the same words")
+        return (await model.load())[0], await model.of("the same words")
 
     monkeypatch.setattr(minilm, "load", missing)
     name, vector = asyncio.run(load())
@@ -77,6 +77,9 @@ def test_loaded_once_for_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def run() -> None:
         model = Embeddings()
+        impatient = asyncio.ensure_future(model.of("text 0"))
+        await asyncio.sleep(0)
+        impatient.cancel()
         await asyncio.gather(*(model.of(f"text {number}") for number in range(8)))
 
     monkeypatch.setattr(minilm, "load", load)

@@ -150,9 +150,9 @@ def test_page_states_what_happens(learner: Learning) -> None:
 )
 def test_switches_break_one_model(learner: Learning, fault: str, expected: type[Exception]) -> None:
     assert learner.post("switch", model="lab-large", fault=fault).status_code == 200
-    with client_of(learner).with_options(timeout=0.5) as client:
+    with client_of(learner) as client:
         with pytest.raises(expected):
-            say(client, "Hello")
+            say(client.with_options(timeout=0.3 if fault in {"hang", "slow"} else 10), "Hello")
         assert say(client, "Hello", model="lab-small").choices
         assert client.models.list().data
         assert [model["fault"] for model in next(learner.events())["models"]] == [fault, "", ""]

@@ -238,11 +238,12 @@ def test_a_client_that_leaves_a_stream(client: openai.OpenAI, provider: Provider
 
 
 def test_hanging_in_mid_stream(client: openai.OpenAI, provider: Provider) -> None:
-    with provider.fault(Fault.hang(after_tokens=2)):
-        pieces, error = pieces_until_broken(say(client.with_options(timeout=0.2), "x", stream=True))
-    assert len(pieces) == 2
-    assert error is not None
-    assert provider.wait_for(1, state="cancelled")[0].tokens_sent == 2
+    with provider.fault(Fault.hang(after_tokens=2)), say(client, "x", stream=True) as stream:
+        pieces = (chunk.choices[0].delta.content for chunk in stream if chunk.choices[0].delta.content)
+        assert next(pieces)
+        assert next(pieces)
+    (call,) = provider.wait_for(1, state="cancelled")
+    assert (call.tokens_sent, call.fault) == (2, "hang")
 
 
 def test_gate_holds_before_anything_is_sent(
@@ -340,6 +341,8 @@ def test_reset_takes_everything_back(client: openai.OpenAI, provider: Provider, 
     assert say(client, "x").choices
     assert len(client.embeddings.create(model="lab-embed", input="a").data[0].embedding) > 2
     gate.open()  # once more is harmless
+    with provider.refused(), pytest.raises(openai.APIConnectionError):
+        say(client, "x")
 
 
 def test_control_client_in_threads(client: openai.OpenAI, provider: Provider) -> None:

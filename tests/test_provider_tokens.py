@@ -66,7 +66,10 @@ def test_prompt_of_parts() -> None:
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "hello world"},
     ]
-    parts = [plain[0], {"role": "user", "content": [{"type": "text", "text": "hello world"}, {"type": "image_url"}]}]
+    parts: list[dict[str, object]] = [
+        plain[0],
+        {"role": "user", "content": [{"type": "text", "text": "hello world"}, {"type": "image_url"}]},
+    ]
     assert tokens.count_prompt(plain) == tokens.count_prompt(parts) == 3 + 3 + 1 + 3 + 3 + 1 + 2
 
 
@@ -89,4 +92,5 @@ def test_author_repeats_only_with_a_seed() -> None:
     assert Author(1).write("same") != Author(2).write("same")
     answers = [Author().write("same") for _ in range(50)]
     assert min(len(pieces(answer)) for answer in answers) >= 15
+    assert len({answer.split()[-1] for answer in answers}) == 50
     assert "Never, echo" not in Author().write("Never echo this")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from grader.provider.client import Gate, Provider, ProviderAddress, ProviderError, Scripted, Watch
+from grader.provider.address import ProviderAddress, ProviderError
+from grader.provider.client import Gate, Provider, Scripted, Watch
 from grader.provider.ledger import Bill, Call, peak
 from grader.provider.process import ProviderProcess
 from grader.provider.script import Fault

@@ -13,7 +13,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
-from grader.provider.client import ProviderAddress, page_url
+from grader.provider.address import ProviderAddress
 from grader.provider.server import Server
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ async def _learner(options: argparse.Namespace) -> None:
     port = _free_port(options.port, announce=True)
     namespace = await server.open_for_learner(port, options.seed)
     listener = socket.create_server(("127.0.0.1", _free_port(options.page_port or port + 1)))
-    page = page_url(ProviderAddress(listener.getsockname()[1], server.token), namespace.key)
+    page = ProviderAddress(listener.getsockname()[1], server.token).page_url(namespace.key)
     print("The model provider is ready. Where your service is started:\n")
     print(f"  export OPENAI_BASE_URL={namespace.base_url}")
     print(f"  export OPENAI_API_KEY={namespace.key}\n")

@@ -3,62 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
-import json
-import urllib.parse
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self, overload
 
+from grader.provider.address import ProviderAddress
 from grader.provider.ledger import Bill, Call, Kind, State
 from grader.provider.script import Action, Answer, Fault, Latency
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
     from types import TracebackType
-
-_PATIENCE_S = 30.0
-
-
-class ProviderError(Exception):
-    """The provider's control port did not answer, or not well: the grader's trouble, never a learner's."""
-
-
-@dataclass(frozen=True)
-class ProviderAddress:
-    """Where a provider process is controlled; good for threads, forks and pickles, as no connection is kept."""
-
-    port: int
-    token: str
-    log: Path | None = None
-
-    def ask(self, verb: str, body: Mapping[str, Any], *, timeout: float = 0.0) -> Any:  # noqa: ANN401
-        """Do one verb and give its answer; ``timeout`` in seconds is what the verb itself may wait."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout + _PATIENCE_S)
-        headers = {"Authorization": f"Bearer {self.token}", "Connection": "close"}
-        try:
-            with contextlib.closing(connection):
-                connection.request("POST", f"/{verb}", json.dumps(body), headers)
-                response = connection.getresponse()
-                answer = json.loads(response.read())
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise ProviderError(f"the provider did not answer {verb!r}: {error!r}{self._last_words()}") from error
-        if response.status != 200:
-            raise ProviderError(f"the provider refused {verb!r}: {answer['error']}")
-        return answer
-
-    def _last_words(self) -> str:
-        try:
-            lines = self.log.read_text(errors="replace").splitlines() if self.log else []
-        except OSError:
-            lines = []
-        return "".join(f"\n{line}" for line in lines[-3:])
-
-
-def page_url(address: ProviderAddress, key: str) -> str:
-    """Give the address of the page about a namespace."""
-    return f"http://127.0.0.1:{address.port}/?{urllib.parse.urlencode({'token': address.token, 'namespace': key})}"
 
 
 class Provider:
@@ -87,7 +42,7 @@ class Provider:
     @property
     def page_url(self) -> str:
         """Where a browser shows this namespace's calls, its bill and its switches."""
-        return page_url(self._address, self.api_key)
+        return self._address.page_url(self.api_key)
 
     def calls(
         self, containing: str | None = None, *, kind: Kind | None = "chat", model: str | None = None

@@ -45,17 +45,21 @@ class Request:
 
 
 if TYPE_CHECKING:
-    Handler = Callable[[Request], Awaitable[None]]
+    Job = Callable[[], Awaitable[None]]
+    Handler = Callable[[Request], Job]
+    """Takes a request in at once, and gives the job that answers it."""
 
 
 class Connection(asyncio.Protocol):
     """One client's connection: parses requests, runs the handler for one at a time, writes its answer.
 
-    The handler's task is cancelled when the client goes away; ``dropped`` tells a handler that it was us who hung up.
+    When the connection is lost ``when_lost`` is called and the handler's job is cancelled, possibly before it began;
+    ``dropped`` tells whether it was us who hung up.
     """
 
     def __init__(self, handler: Handler, peers: set[Connection]) -> None:
         self.dropped = False
+        self.when_lost: Callable[[], None] | None = None
         self._handler = handler
         self._peers = peers
         self._parser = httptools.HttpRequestParser(self)
@@ -87,6 +91,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002, D102
         self._peers.discard(self)
         self._waiting.clear()
+        if self.when_lost is not None:
+            self.when_lost()
         if self._task is not None:
             self._task.cancel()
 
@@ -169,11 +175,11 @@ class Connection(asyncio.Protocol):
         request = self._waiting.popleft()
         self._keep_alive = request.keep_alive
         self._begun = self._ended = False
-        self._task = asyncio.get_running_loop().create_task(self._run(request))
+        self._task = asyncio.get_running_loop().create_task(self._run(self._handler(request)))
 
-    async def _run(self, request: Request) -> None:
+    async def _run(self, job: Job) -> None:
         try:
-            await self._handler(request)
+            await job()
         except Exception:  # noqa: BLE001  # one faulty answer must not end the provider
             traceback.print_exc(file=sys.stderr)
             if not self._begun:

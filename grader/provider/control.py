@@ -5,6 +5,7 @@ Every verb is a POST of a JSON object to ``/<verb>``; ``namespace`` names the AP
 
 from __future__ import annotations
 
+import functools
 import hmac
 import json
 import secrets
@@ -17,7 +18,7 @@ from grader.provider.script import Action, Answer, Fault, Hold, Latency, Rule
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from grader.provider.connection import Request
+    from grader.provider.connection import Job, Request
     from grader.provider.ledger import Call
     from grader.provider.server import Server
 
@@ -26,8 +27,12 @@ if TYPE_CHECKING:
 _ACTIONS: dict[str, type[Action]] = {"fault": Fault, "latency": Latency, "answer": Answer}
 
 
-async def handle(server: Server, request: Request) -> None:
-    """Answer one request to the control port."""
+def handle(server: Server, request: Request) -> Job:
+    """Give the job that answers a request to the control port."""
+    return functools.partial(_answer, server, request)
+
+
+async def _answer(server: Server, request: Request) -> None:
     offered = request.headers.get("authorization", "").removeprefix("Bearer ") or request.parameter("token")
     if not hmac.compare_digest(offered.encode("utf-8", "replace"), server.token.encode()):
         request.connection.respond(401, b'{"error": "wrong token"}')
@@ -124,7 +129,7 @@ async def _vectors(server: Server, body: dict[str, Any]) -> dict[str, Any]:
 
 async def _warm(server: Server, body: dict[str, Any]) -> dict[str, Any]:
     del body
-    return {"model": await server.embeddings.load()}
+    return {"model": (await server.embeddings.load())[0]}
 
 
 async def _switch(server: Server, body: dict[str, Any]) -> dict[str, Any]:

@@ -17,30 +17,29 @@ if TYPE_CHECKING:
     Embedder = Callable[[str], list[float]]
 
 DIMENSIONS = 384
+_KEPT = 5000
 
 
 class Embeddings:
     """Gives vectors for texts; the model is loaded for the first of them, in a thread."""
 
     def __init__(self) -> None:
-        self._embed: Embedder | None = None
-        self._loading = asyncio.Lock()
+        self._loading: asyncio.Future[tuple[str, Embedder]] | None = None
         self._known: dict[str, list[float]] = {}
-        self.model = ""
 
-    async def load(self) -> str:
-        """Load the model now instead of at the first text, and give its name."""
-        async with self._loading:
-            if self._embed is None:
-                self.model, self._embed = await asyncio.to_thread(_load)
-        return self.model
+    async def load(self) -> tuple[str, Embedder]:
+        """Load the model now instead of at the first text, and give its name and itself."""
+        if self._loading is None:
+            self._loading = asyncio.ensure_future(asyncio.to_thread(_load))
+        return await asyncio.shield(self._loading)  # whoever waits for it may go away
 
     async def of(self, text: str) -> list[float]:
         """Give the vector of one text, of length 1."""
         if text not in self._known:
-            await self.load()
-            assert self._embed is not None
-            self._known[text] = await asyncio.to_thread(self._embed, text)
+            _, embed = await self.load()
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            self._known[text] = await asyncio.to_thread(embed, text)
         return self._known[text]
 
 

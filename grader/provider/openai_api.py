@@ -5,7 +5,7 @@ Source of the format: the OpenAI API reference, as spoken by the ``openai`` and 
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import json
 import time
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from grader.provider.namespace import safe_headers
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from grader.provider.connection import Request
+    from grader.provider.connection import Job, Request
     from grader.provider.namespace import Namespace
 
 _EMBEDDINGS_AT_ONCE = 2048
@@ -38,8 +38,8 @@ class Route:
     answer: Callable[[Exchange], Awaitable[None]]
 
 
-async def handle(namespace: Namespace, request: Request) -> None:
-    """Answer one request to the API, and keep its ledger entry true whatever happens."""
+def handle(namespace: Namespace, request: Request) -> Job:
+    """Enter a request into the ledger, which stays true whatever happens, and give the job that answers it."""
     route = ROUTES.get(request.path.removesuffix("/"), NOWHERE)
     body = _parsed(request.body)
     call = namespace.ledger.arrive(
@@ -51,16 +51,18 @@ async def handle(namespace: Namespace, request: Request) -> None:
         stream=body.get("stream") is True,
     )
     exchange = Exchange(namespace, call, request.connection)
-    try:
-        await _answer(route, request, exchange)
-    except Refusal as refusal:
-        exchange.refuse(refusal)
-    except asyncio.CancelledError:
-        exchange.abandon()
-        raise
+    request.connection.when_lost = exchange.abandon
+    return functools.partial(_answer, route, request, exchange)
 
 
 async def _answer(route: Route, request: Request, exchange: Exchange) -> None:
+    try:
+        await _try_to_answer(route, request, exchange)
+    except Refusal as refusal:
+        exchange.refuse(refusal)
+
+
+async def _try_to_answer(route: Route, request: Request, exchange: Exchange) -> None:
     if not exchange.namespace.admits(request.headers):
         raise Refusal(401, "Incorrect API key provided.", code="invalid_api_key")
     if route is not NOWHERE and request.method != route.method:

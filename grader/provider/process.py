@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 import grader
-from grader.provider.client import Provider, ProviderAddress
+from grader.provider.address import ProviderAddress
+from grader.provider.client import Provider
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
