@@ -102,9 +102,12 @@ class Kept:
         return json.dumps([self.at, self.completion.text, self.completion.tokens, self.completion.model])
 
     @classmethod
-    def load(cls, stored: str | bytes) -> Kept:
-        """Return what was stored."""
-        at, text, tokens, model = json.loads(stored)
+    def load(cls, stored: str | bytes) -> Kept | None:
+        """Return what was stored, None if it is damaged or of another version."""
+        try:
+            at, text, tokens, model = json.loads(stored)
+        except (ValueError, TypeError):
+            return None
         return cls(Completion(text, tokens, model), at)
 
 

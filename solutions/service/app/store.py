@@ -132,12 +132,15 @@ ALONE = {
 """How to begin a transaction that other replicas wait for."""
 
 
-async def prepare(store: Store, seeds: Sequence[Seed]) -> None:
-    """Make and fill the tables as soon as the database can be reached."""
+async def prepare(store: Store, seeds: Sequence[Seed], tried: asyncio.Event) -> None:
+    """Make and fill the tables as soon as the database can be reached; `tried` is set after the first attempt."""
     while True:
-        with suppress(SQLAlchemyError, OSError):
+        try:
             return await store.prepare(seeds)
-        await asyncio.sleep(RETRY_AFTER_S)
+        except (SQLAlchemyError, OSError):
+            await asyncio.sleep(RETRY_AFTER_S if tried.is_set() else 0)
+        finally:
+            tried.set()
 
 
 # END SOLUTION
@@ -150,8 +153,10 @@ async def opened(app: FastAPI) -> AsyncIterator[None]:
     #: yield
     engine = new_engine(app.state.settings)
     app.state.store = Store(engine)
-    preparing = asyncio.create_task(prepare(app.state.store, app.state.settings.seed_users))
-    await asyncio.wait({preparing}, timeout=READY_WITHIN_S)
+    tried = asyncio.Event()
+    preparing = asyncio.create_task(prepare(app.state.store, app.state.settings.seed_users, tried))
+    with suppress(TimeoutError):
+        await asyncio.wait_for(tried.wait(), READY_WITHIN_S)
     yield
     preparing.cancel()
     await engine.dispose()
