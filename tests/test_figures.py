@@ -23,12 +23,14 @@ from grader.figures import (
     caching,
     capacity,
     concurrency,
+    controls,
     deploys,
     identity,
     incidents,
     latency,
     limits,
     overview,
+    page,
     queueing,
     resilience,
     similarity,
@@ -513,12 +515,14 @@ def test_picture_speaks_without_a_front_end(name: str) -> None:
 def test_picture_follows_every_control(name: str) -> None:
     figure = getattr(pictures, name)()
     for control in figure._parts:
-        if isinstance(control, theme.Slider):
+        if isinstance(control, controls.Slider):
             extremes: list[Any] = [control.low, control.high]
-        elif isinstance(control, theme.Choice):
+        elif isinstance(control, controls.Choice):
             extremes = list(dict(control.options))
         else:
-            extremes = [True, False] if isinstance(control, theme.Switch) else [list(getattr(control, "allowed", ()))]
+            extremes = (
+                [True, False] if isinstance(control, controls.Switch) else [list(getattr(control, "allowed", ()))]
+            )
         for value in extremes:
             figure.set_state({"params": {**figure.start, control.name: value}})
             assert json.dumps(figure.view, allow_nan=False)
@@ -539,6 +543,30 @@ def test_nonsense_from_the_front_end_changes_nothing(name: str, params: dict[str
     assert json.dumps(figure.view, allow_nan=False)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_page_without_kernel_carries_every_alternative(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = getattr(pictures, name)()
+    for control, values in figure.alternatives().items():
+        assert values
+        for value, view in values[:3]:
+            figure.params = {**figure.start, control: value}
+            assert figure.params[control] == value
+            assert name == "jwt_parts" or figure.view == view
+    monkeypatch.setenv("COURSE_BOOK", "1")
+    bundle = figure._repr_mimebundle_()
+    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    assert set(data) == {"text/plain", "text/html"}
+    assert len(data["text/html"]) < 1_000_000
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", data["text/html"])
+    assert data["text/html"].count("</script>") == 1
+
+
+def test_quiz_page_says_something_to_each_choice() -> None:
+    quiz = Quiz("?", ["</script>", "b"], answer=1, because="So.")
+    assert [said["state"] for _, said in quiz.alternatives()["chosen"]] == ["wrong", "right"]
+    assert page.page(quiz).count("</script>") == 1
+
+
 def test_unknown_setting_is_refused_with_the_known_ones() -> None:
     with pytest.raises(TypeError, match="limiters has no speed; it has limit, window, pattern, clicks"):
         pictures.limiters(speed=3)
@@ -556,6 +584,7 @@ def test_import_loads_no_widget_and_no_gevent() -> None:
 def test_every_script_is_used_and_short() -> None:
     used = {
         "frame",
+        "page",
         "quiz",
         *re.findall(r'(?:Figure|__init__)\(\s*"(\w+)"', "".join(p.read_text() for p in FOLDER.glob("*.py"))),
     }
@@ -570,12 +599,19 @@ def test_nothing_is_loaded_from_elsewhere(path: Path) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="node checks the syntax of the scripts")
-def test_scripts_parse_as_modules(tmp_path: Path) -> None:
+def test_scripts_are_modules_that_draw(tmp_path: Path) -> None:
     for path in SCRIPTS:
-        module = tmp_path / f"{path.stem}.mjs"
-        module.write_text(theme.script("frame") if path.stem == "frame" else theme.script("frame", path.stem))
-        done = subprocess.run(["node", "--check", str(module)], capture_output=True, text=True, check=False, timeout=60)
-        assert done.returncode == 0, done.stderr
+        parts = ["frame"] if path.stem == "frame" else ["frame", path.stem]
+        (tmp_path / f"{path.stem}.mjs").write_text(theme.script(*parts), encoding="utf-8")
+    code = """
+        import { readdirSync } from 'node:fs';
+        for (const file of readdirSync('.')) {
+          const { default: shown } = await import(`${process.cwd()}/${file}`);
+          if (!['frame.mjs', 'page.mjs'].includes(file) && typeof shown.render !== 'function') throw Error(file);
+        }"""
+    node = ["node", "--input-type=module", "-e", code]
+    done = subprocess.run(node, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 def luminance(colour: str) -> float:
@@ -589,7 +625,7 @@ def test_data_colours_are_readable_in_both_themes() -> None:
     light, dark, media = (dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in blocks)
     assert {k: media[k] for k in dark} == dark
     assert set(light) == set(dark) >= {"ok", "bad", "main", "warn", "alt", "sky", "wait"}
-    for colours, paper in ((light, "#ffffff"), (dark, "#151515")):
+    for colours, paper in ((light, "#ffffff"), (dark, "#212121"), (dark, "#111111")):
         for name, colour in colours.items():
             a, b = sorted([luminance(colour), luminance(paper)])
             assert (b + 0.05) / (a + 0.05) >= 3, (name, colour)

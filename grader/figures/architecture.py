@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 
-from grader.figures.theme import Choice, Figure, Params, Picks, Table, View
+from grader.figures.controls import Choice, Picks
+from grader.figures.theme import Figure, Params, Table, View
 
 REPLICAS = ("api 1", "api 2", "api 3")
 PARTS = {

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import accumulate
 
-from grader.figures.theme import Figure, Params, Slider, Switch, Table, View, stops
+from grader.figures.controls import Slider, Switch, stops
+from grader.figures.theme import Figure, Params, Table, View
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 MONTH = 30 * DAY

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from grader.figures.theme import Figure, Params, Slider, Switch, Table, View, stops
+from grader.figures.controls import Slider, Switch, stops
+from grader.figures.theme import Figure, Params, Table, View
 
 DAY_MIN, CAPACITY = 24 * 60, 10.0
 
@@ -87,7 +88,7 @@ def autoscaling(**start: object) -> Figure:
     """Show an autoscaler following a day's demand: cost and requests lost to its delay."""
     controls = (
         stops("target", "Target utilisation", 0.7, tuple(i / 20 for i in range(6, 20)), "%"),
-        Slider("delay", "Delay until a replica is ready", 0, 30, 5, unit="min"),
+        Slider("delay", "Delay until a replica is ready", 0, 30, 10, unit="min"),
         Slider("low", "Replicas, at least", 1, 8, 1),
         Slider("high", "Replicas, at most", 1, 16, 10),
         Switch("spike", "A newsletter goes out at 13:00", start=True),

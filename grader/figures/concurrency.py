@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from heapq import heapify, heapreplace
 
-from grader.figures.theme import Choice, Figure, Params, Slider, Table, View, stops
+from grader.figures.controls import Choice, Slider, stops
+from grader.figures.theme import Figure, Params, Table, View
 
 CPU = 0.004
 """Seconds of Python that every request costs on the event loop, half before and half after the provider's call."""

@@ -9,7 +9,8 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from grader.figures.theme import Choice, Figure, Params, Slider, Switch, Table, View, stops
+from grader.figures.controls import Choice, Slider, Switch, stops
+from grader.figures.theme import Figure, Params, Table, View
 
 START_UP, FIRST, TOLD, GAP, REPLICAS = 4.0, 6.0, 0.75, 0.5, 3
 
@@ -189,7 +190,10 @@ def _layers(p: Params) -> View:
         "nothing": "nothing",
     }[p["changed"]]
     again = sum(step["runs"] for step in mine["steps"])
-    say = f"You changed {what}. With {orders[p['order']]}, {again} of {len(mine['steps'])} layers are built again: s**"
+    say = (
+        f"You changed {what}. With {orders[p['order']]}, {again} of {len(mine['steps'])} layers are built again: "
+        f"**{mine['seconds']:.0f} s**"
+    )
     others = [f"{orders[o]} {b['seconds']:.0f} s" for o, b in builds.items() if o != p["order"]]
     say += f" ({', '.join(others)}); the image has {mine['megabytes']:.0f} MB."
     scene = {

@@ -13,7 +13,8 @@ from typing import Any
 
 import jwt
 
-from grader.figures.theme import Choice, Figure, Params, Slider, Switch, Table, Text, View
+from grader.figures.controls import Choice, Slider, Switch, Text
+from grader.figures.theme import Figure, Params, Table, View
 
 SECRET = "the-secret-that-only-the-service-knows-and-that-is-long-enough-for-SHA-512"  # noqa: S105 - a picture's secret, guards nothing
 GUESS = "a-secret-that-somebody-else-made-up-and-that-is-just-as-long-as-the-true-one"

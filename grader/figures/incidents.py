@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from grader.figures.theme import Choice, Figure, Params, Slider, Table, View, stops
+from grader.figures.controls import Choice, Slider, stops
+from grader.figures.theme import Figure, Params, Table, View
 
 WINDOW_MIN = 30 * 24 * 60
 SHOWN, START = 8 * 60, 60

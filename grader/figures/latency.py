@@ -11,7 +11,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cache
 
-from grader.figures.theme import Choice, Figure, Params, Slider, Table, View, stops
+from grader.figures.controls import Choice, Slider, stops
+from grader.figures.theme import Figure, Params, Table, View
 
 SIZE = 2000
 LAYOUTS = {

@@ -9,7 +9,8 @@ import random
 from collections import deque
 from collections.abc import Sequence
 
-from grader.figures.theme import Choice, Figure, Moments, Params, Slider, Switch, Table, View
+from grader.figures.controls import Choice, Moments, Slider, Switch
+from grader.figures.theme import Figure, Params, Table, View
 
 WINDOWS = 3
 KINDS = {"fixed": "fixed window", "sliding": "sliding window", "bucket": "token bucket"}
@@ -121,7 +122,8 @@ def _limiters(p: Params) -> View:
         say = "No request yet: click in the top lane, or put the cursor there and press Enter, to send one."
     else:
         most = ", ".join(f"{KINDS[kind]} **{worst[kind][0]}**" for kind in KINDS)
-        say = f"{len(arrivals)} requests, limit {limit} in {window} s. Most let through in any {window} s: {most}."
+        crowd = f"{len(arrivals)} request{'s' if len(arrivals) > 1 else ''}, limit {limit} in {window} s."
+        say = f"{crowd} Most let through in any {window} s: {most}."
         if worst["fixed"][0] > limit:
             say += f" The fixed window broke its own promise by {worst['fixed'][0] - limit} requests at the edge."
         elif worst["bucket"][0] > limit:

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from grader.figures.theme import Figure, Params, Slider, Table, View
+from grader.figures.controls import Slider
+from grader.figures.theme import Figure, Params, Table, View
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,13 @@ import math
 import random
 from bisect import bisect_right
 from dataclasses import dataclass
+from functools import lru_cache
 from heapq import heapreplace
 
-from grader.figures.theme import Figure, Params, Table, View, stops
+from grader.figures.controls import stops
+from grader.figures.theme import Figure, Params, Table, View
 
-RUN, SHOWN = 20_000, 500
+RUN, SHOWN = 10_000, 500
 LOADS = tuple(i / 100 for i in (*range(5, 96, 5), 97, 98, 99))
 
 
@@ -47,7 +49,7 @@ class Visit:
     done: float
 
 
-def visits(servers: int, service: float, load: float, count: int, seed: int = 2) -> list[Visit]:
+def visits(servers: int, service: float, load: float, count: int, seed: int = 20) -> list[Visit]:
     """Simulate the first `count` customers of an empty system, served in the order of arrival."""
     draw = random.Random(seed)
     free, now, seen = [0.0] * servers, 0.0, []
@@ -66,13 +68,20 @@ def waiting(seen: list[Visit], moments: list[float]) -> list[int]:
     return [bisect_right(came, t) - bisect_right(began, t) for t in moments]
 
 
+@lru_cache(maxsize=64)
+def unit_run(servers: int, load: float) -> tuple[float, list[int], float]:
+    """Simulate RUN customers with a mean service time of 1: mean wait, the queue over the last SHOWN, their time."""
+    seen = visits(servers, 1.0, load, RUN)
+    begin, end = seen[-SHOWN].at, seen[-1].at
+    line = waiting(seen, [begin + (end - begin) * i / 300 for i in range(301)])
+    return sum(v.begin - v.at for v in seen) / RUN, line, end - begin
+
+
 def _queue(p: Params) -> View:
     c, service, load = p["servers"], p["service"], p["load"]
     wait, tail = mean_wait(c, service, load), wait_quantile(c, service, load, 0.95)
-    seen = visits(c, service, load, RUN)
-    begin, end = seen[-SHOWN].at, seen[-1].at
-    line = waiting(seen, [begin + (end - begin) * i / 300 for i in range(301)])
-    measured = sum(v.begin - v.at for v in seen) / RUN
+    measured, line, length = unit_run(c, load)
+    measured, length = measured * service, length * service
     curve = [(rho / 100, mean_wait(c, service, rho / 100) + service) for rho in range(1, 100)]
     say = (
         f"At {load:.0%} use of {c} server{'s' if c > 1 else ''} a request of {service:g} s waits {wait:.2f} s on "
@@ -89,7 +98,7 @@ def _queue(p: Params) -> View:
         "response": wait + service,
         "service": service,
         "line": line,
-        "end": end - begin,
+        "end": length,
         "tail": tail,
         "mean": erlang_c(c, c * load) * load / (1 - load),
     }

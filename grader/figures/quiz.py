@@ -7,6 +7,7 @@ from typing import Any
 
 import traitlets
 
+from grader.figures.controls import Value
 from grader.figures.theme import Card, plain, script, style
 
 LETTERS = "abcdefghij"
@@ -58,7 +59,7 @@ class Quiz(Card):
         """Tell what came out, after a prediction; returns the sentence that is shown."""
         self._answer = index
         if self.chosen >= 0:
-            self.verdict = self._say()
+            self.verdict = self.said(self.chosen)
         return plain(self.verdict["text"]) if self.verdict else f"It was: {self.choices[index]}."
 
     @property
@@ -70,19 +71,24 @@ class Quiz(Card):
         if change["new"] < 0:
             return
         self.tries.append(change["new"])
-        self.verdict = self._say()
+        self.verdict = self.said(change["new"])
         if self._on_answer:
             self._on_answer(self)
 
-    def _say(self) -> dict[str, Any]:
+    def said(self, index: int) -> dict[str, Any]:
+        """Return what is said to a choice: `state` (right, wrong, noted) and the text."""
         if self._answer is None:
-            return {"state": "noted", "text": f"Noted: **{self.choices[self.chosen]}**. Now run the next cell."}
-        why = self._because if isinstance(self._because, str) else self._because[self.chosen]
-        if self.chosen == self._answer:
+            return {"state": "noted", "text": f"Noted: **{self.choices[index]}**. Now run the next cell."}
+        why = self._because if isinstance(self._because, str) else self._because[index]
+        if index == self._answer:
             return {"state": "right", "text": f"**Right.** {why}".strip()}
         if isinstance(self._because, str):
             return {"state": "wrong", "text": f"**Not quite: {self.choices[self._answer]}.** {why}".strip()}
         return {"state": "wrong", "text": f"**Not quite.** {why}".strip()}
+
+    def alternatives(self) -> dict[str, list[tuple[Value, dict[str, Any]]]]:
+        """Return what is said to each choice, for pages without a kernel."""
+        return {"chosen": [(index, self.said(index)) for index in range(len(self.choices))]}
 
     def words(self) -> str:
         """Return the question, the choices and, once answered, the verdict."""

@@ -9,7 +9,8 @@ import random
 from dataclasses import asdict, dataclass, field
 from heapq import heappop, heappush
 
-from grader.figures.theme import Figure, Params, Slider, Switch, Table, View, stops
+from grader.figures.controls import Slider, Switch, stops
+from grader.figures.theme import Figure, Params, Table, View
 
 END, TROUBLE = 120.0, 20.0
 OKAY_S = 0.8

@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from grader.figures.theme import Figure, Params, Slider, Switch, Table, View, stops
+from grader.figures.controls import Slider, Switch, stops
+from grader.figures.theme import Figure, Params, Table, View
 
 
 @dataclass(frozen=True)

@@ -6,127 +6,20 @@ the table behind it. Python computes, `js/<name>.js` only draws, so every number
 
 from __future__ import annotations
 
-import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
 import anywidget
 import traitlets
 
+from grader.figures.controls import Control, Value
+
 FOLDER = Path(__file__).parent
-Value = float | int | str | bool | list[str] | list[float]
-
-
-@dataclass(frozen=True)
-class Slider:
-    """A number: a labelled range input. With `stops`, the slider moves over exactly those values."""
-
-    name: str
-    label: str
-    low: float
-    high: float
-    start: float
-    step: float = 1
-    unit: str = ""
-    stops: tuple[float, ...] | None = None
-    kind: str = "slider"
-
-    def admit(self, value: object) -> Value:
-        """Return the nearest value the slider can show; the starting value for anything that is no number."""
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            value = self.start
-        if self.stops:
-            return min(self.stops, key=lambda stop: abs(stop - value))
-        steps = round((min(self.high, max(self.low, value)) - self.low) / self.step)
-        number = round(self.low + steps * self.step, 6)
-        return int(number) if float(self.step).is_integer() and float(self.low).is_integer() else number
-
-
-def stops(name: str, label: str, start: float, values: Sequence[float], unit: str = "") -> Slider:
-    """Make a slider over a list of rising values, for scales that grow by factors."""
-    return Slider(name, label, values[0], values[-1], start, unit=unit, stops=tuple(values))
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of a few values: a row of radio buttons."""
-
-    name: str
-    label: str
-    options: tuple[tuple[str, str], ...]
-    start: str
-    kind: str = "choice"
-
-    def admit(self, value: object) -> Value:
-        """Return the value if it is an option, else the starting one."""
-        return value if isinstance(value, str) and value in dict(self.options) else self.start
-
-
-@dataclass(frozen=True)
-class Switch:
-    """Yes or no: a check box."""
-
-    name: str
-    label: str
-    start: bool
-    kind: str = "switch"
-
-    def admit(self, value: object) -> Value:
-        """Return the value if it is a Boolean, else the starting one."""
-        return value if isinstance(value, bool) else self.start
-
-
-@dataclass(frozen=True)
-class Text:
-    """A few lines the reader may edit."""
-
-    name: str
-    label: str
-    start: str
-    rows: int = 3
-    limit: int = 2000
-    kind: str = "text"
-
-    def admit(self, value: object) -> Value:
-        """Return the text cut to its limit, or the starting one for anything else."""
-        return value[: self.limit] if isinstance(value, str) else self.start
-
-
-@dataclass(frozen=True)
-class Picks:
-    """Things picked in the drawing itself, from a list of names; it has no control of its own."""
-
-    name: str
-    allowed: tuple[str, ...]
-    start: tuple[str, ...] = ()
-    kind: str = "picks"
-
-    def admit(self, value: object) -> Value:
-        """Return the names that may be picked, each once, in the order of the list."""
-        return [name for name in self.allowed if name in (value if isinstance(value, (list, tuple)) else self.start)]
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Points in time set by clicking in the drawing, seconds; it has no control of its own."""
-
-    name: str
-    high: float
-    start: tuple[float, ...] = ()
-    most: int = 200
-    kind: str = "moments"
-
-    def admit(self, value: object) -> Value:
-        """Return the finite numbers in 0…high, sorted, at most `most` of them."""
-        given = value if isinstance(value, (list, tuple)) else self.start
-        numbers = [float(v) for v in given if isinstance(v, (int, float)) and math.isfinite(v)]
-        return sorted(v for v in numbers if 0 <= v <= self.high)[: self.most]
-
-
-Control = Slider | Choice | Switch | Text | Picks | Moments
 
 
 @dataclass(frozen=True)
@@ -178,14 +71,22 @@ class Card(anywidget.AnyWidget):
         """Say in plain text what the widget shows."""
         raise NotImplementedError
 
+    def alternatives(self) -> dict[str, list[tuple[Value, dict[str, Any]]]]:
+        """Return what the widget would show for other values, one at a time: for pages without a kernel."""
+        raise NotImplementedError
+
     def __repr__(self) -> str:
         return self.words()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:  # noqa: ANN401 - the signature is the front end's
         bundle = super()._repr_mimebundle_(**kwargs)
         data = bundle[0] if isinstance(bundle, tuple) else bundle
-        if data is not None:
-            data["text/plain"] = self.words()
+        if data is None:
+            return bundle
+        data["text/plain"] = self.words()
+        if os.environ.get("COURSE_BOOK"):
+            data.pop("application/vnd.jupyter.widget-view+json", None)
+            data["text/html"] = import_module("grader.figures.page").page(self)
         return bundle
 
 
@@ -231,6 +132,13 @@ class Figure(Card):
 
     def _follow(self, change: Mapping[str, Any]) -> None:
         self.view = asdict(self._model(change["new"]))
+
+    def alternatives(self) -> dict[str, list[tuple[Value, dict[str, Any]]]]:
+        """Return the view for the values each control can take while the others stand where they began."""
+        return {
+            part.name: [(value, asdict(self._model(self.start | {part.name: value}))) for value in part.some()]
+            for part in self._parts
+        }
 
     def words(self) -> str:
         """Return the title and the sentence below the picture."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from grader.figures.theme import Choice, Figure, Params, Switch, Table, View
+from grader.figures.controls import Choice, Switch
+from grader.figures.theme import Figure, Params, Table, View
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ export default figure({
     const x = scale(0, Math.log(604800), left + 8, right - 8), at = (t) => x(Math.log(t)), y = scale(0, 1, bottom, top);
     pen.axisY(y, [0, 0.25, 0.5, 0.75, 1], left, right, (v) => `${v * 100}%`);
     pen.text(0, 10, 'requests answered from the cache', 'mute');
-    for (const t of [1, 60, 900, 3600, 21600, 86400, 604800]) pen.text(at(t), bottom + 18, t === 1 ? '1 s' : clock(t), 'mute n', 'middle');
+    for (const t of [1, 60, 900, 3600, 21600, 86400, 604800]) pen.text(at(t), bottom + 18, t === 1 ? '1 s' : t === 60 ? '1 min' : clock(t), 'mute n', 'middle');
     pen.text((left + right) / 2, bottom + 36, 'how long an entry lives', 'mute', 'middle');
     const fine = s.curve.map(([t, h]) => [at(t), y(h)]);
     pen.path(`M${fine.map((p) => p.join(' ')).join('L')}V${bottom}H${fine[0][0]}Z`, 'pale c-main');

@@ -62,7 +62,7 @@ function part(pen, s, ctx, name, [x, y], w, h, hop) {
   pen.text(x, y + 14, gone ? 'down' : short, `${gone ? 'halo b col c-bad' : 'mute'}`, 'middle', { 'pointer-events': 'none' });
   if (name === 'client') return;
   const next = gone ? ctx.params.down.filter((p) => p !== name) : [...ctx.params.down, name];
-  pen.hot(box, `${label}, ${gone ? 'down; press to bring it back' : 'up; press to take it down'}`, () => ctx.set('down', next), gone);
+  pen.hot(box, `${label}: ${gone ? 'down; press to bring it back' : 'up; press to take it down'}`, () => ctx.set('down', next), gone);
 }
 
 function verdicts(pen, s, ctx) {

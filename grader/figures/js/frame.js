@@ -45,8 +45,18 @@ class Pen {
     svg.innerHTML = `<defs>${['bad', 'wait', 'ok', 'main', 'warn', 'alt', 'ink'].map((r) => hatch(`slash-${r}`, r, slash, 7) + hatch(`back-${r}`, r, back, 7) + hatch(`dots-${r}`, r, 'M1 2h1.5M4 5h1.5', 6)).join('')}</defs>`;
     svg.append(this.layer);
   }
-  start(width, height) { this.at = 0; this.W = width; this.svg.setAttribute('viewBox', `0 0 ${width} ${height}`); this.svg.style.height = `${height}px`; }
-  finish() { while (this.layer.childNodes.length > this.at) this.layer.lastChild.remove(); }
+  start(width, height) {
+    const on = document.activeElement;
+    this.focused = this.layer.contains(on) ? on.dataset.key : null;
+    this.at = 0;
+    this.W = width;
+    this.svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
+    this.svg.style.height = `${height}px`;
+  }
+  finish() {
+    while (this.layer.childNodes.length > this.at) this.layer.lastChild.remove();
+    if (this.focused) [...this.layer.children].find((node) => node.dataset.key === this.focused)?.focus({ preventScroll: true });
+  }
   put(tag, attrs, text = '') {
     let node = this.layer.childNodes[this.at];
     if (!node || node.tagName !== tag) {
@@ -85,10 +95,11 @@ class Pen {
     this.text(left + w / 2, y + 4, text, 'b', 'middle');
     return w;
   }
-  // Makes a drawn thing a button: mouse, Enter and Space.
+  // Makes a drawn thing a button: mouse, Enter and Space. What its label says up to the colon must be its own.
   hot(node, label, act, pressed) {
     for (const [k, v] of Object.entries({ role: 'button', tabindex: 0, 'aria-label': label, 'aria-pressed': pressed })) if (v != null) node.setAttribute(k, v);
     node.classList.add('hot');
+    node.dataset.key = label.split(':')[0];
     node.onclick = act;
     node.onkeydown = (event) => { if (event.key === 'Enter' || event.key === ' ') { event.preventDefault(); act(event); } };
     return node;

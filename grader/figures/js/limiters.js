@@ -36,7 +36,7 @@ function arrivals(pen, s, ctx, x, left, right, own) {
   if (!own) return;
   ctx.ui.caret = clamp(ctx.ui.caret ?? s.end / 6, 0, s.end);
   pen.path(`M${x(ctx.ui.caret)} 14l-5 -7h10z`, 'fill c-main', { 'pointer-events': 'none' });
-  pen.hot(lane, `Timeline, cursor at ${fix(ctx.ui.caret)} seconds. Arrow keys move it, Enter sends a request, Delete takes the last one back.`, () => send(ctx.ui.caret));
+  pen.hot(lane, `Timeline: cursor at ${fix(ctx.ui.caret)} seconds. Arrow keys move it, Enter sends a request, Delete takes the last one back.`, () => send(ctx.ui.caret));
   const enter = lane.onkeydown;
   lane.onkeydown = (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];

@@ -15,6 +15,7 @@ export default figure({
     pen.line(left, bottom, right, bottom, 'base');
     const rows = { mean: 0, p50: 1, p95: 0, p99: 1 };
     for (const [name, value] of Object.entries(s.marks)) {
+      if (name === `p${s.p}`) continue;
       const yy = 30 + rows[name] * 17, mean = name === 'mean';
       pen.line(x(value), yy + 4, x(value), bottom, `ln1 ${mean ? 'ring dash c-warn' : 'c-ink'}`, mean ? { style: 'stroke-width:2' } : {});
       pen.text(x(value) + (name === 'p50' ? -5 : 5), yy + 6, `${name} ${exact(value)}`, `halo b ${mean ? 'col c-warn' : ''}`, name === 'p50' ? 'end' : 'start');
