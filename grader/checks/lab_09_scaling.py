@@ -13,7 +13,7 @@ from grader.load import complaints, peak, rig, room_for
 from grader.patience import eventually
 from grader.proxy import SERVED_BY
 from grader.refusals import BadSetting, challenged, refuses_settings
-from grader.replicas import Turns, balanced, connected, share_answers, share_limits, trio
+from grader.replicas import Turns, balanced, connected, share_answers, share_limits, surely, trio
 from grader.supervisor import Process
 from grader.tasks import ROUTE, accepted, completed, hand_in, look, settled, story
 from grader.verdict import Verdict, growth
@@ -268,7 +268,7 @@ def check_hanging_tasks_fail(services: Bench) -> None:
 def check_replicas_share_limits(services: Bench) -> None:
     """Three replicas count as one: requests, buckets and failed logins, in turn and at once."""
     replicas = services.shared(trio)
-    share_limits(replicas[0], Turns(replicas))
+    surely(lambda: share_limits(replicas[0], Turns(replicas)))
 
 
 @check(
@@ -282,7 +282,7 @@ def check_replicas_share_limits(services: Bench) -> None:
 def check_replicas_share_answers(services: Bench, provider: Provider) -> None:
     """Three replicas answer as one: cached answers and tasks are known to all, a key names one task on all."""
     replicas = services.shared(trio)
-    share_answers(replicas[0], provider, Turns(replicas))
+    surely(lambda: share_answers(replicas[0], provider, Turns(replicas)))
 
 
 @check(
@@ -299,8 +299,8 @@ def check_balanced_replicas_act_as_one(services: Bench, provider: Provider) -> N
         by = {expect(each).status(200).exchange.headers.get(SERVED_BY) for each in served}
         if len(by) < len(replicas):
             raise Inconclusive(f"Only {len(by)} of three replicas got requests from the load balancer.")
-        share_limits(replicas[0], to)
-        share_answers(replicas[0], provider, to)
+        surely(lambda: share_limits(replicas[0], to))
+        surely(lambda: share_answers(replicas[0], provider, to))
 
 
 # -- the database ------------------------------------------------------------------------------------------------------
