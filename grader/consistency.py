@@ -64,9 +64,9 @@ def _check(check: Check, others: list[Check]) -> Iterator[str]:
     before = {other.name for other in others if other.line < check.line}
     if not check.promise.endswith("."):
         yield "its docstring, the promise, is no sentence"
-    if check.guard == (check.points > 0):
-        yield "a guard carries no points, and every other check some"
-    if not check.hints and not check.guard:
+    if check.points < 0 or (check.guard and check.points):
+        yield f"it carries {check.points} points"
+    if not check.hints and check.points:
         yield "it has no hint"
     if missing := set(check.needs) - before:
         yield f"it needs {', '.join(sorted(missing))}, which does not stand before it"

@@ -61,12 +61,12 @@ def _row(chapter: Chapter) -> str:
 
 def promises(chapter: Chapter) -> str:
     """Return a brief's list of what is checked, in the checks' own sentences."""
-    graded = [check for check in chapter.checks if not check.guard]
-    guards = [check for check in chapter.checks if check.guard]
+    graded = [check for check in chapter.checks if check.points]
+    watched = [check for check in chapter.checks if not check.points]
     size = f"{_plural(len(graded), 'check')}, {_points(graded)}, about {chapter.lab.minutes} minutes."
     lines = [size + _places(chapter.number), "", *(f"- {check.promise} *({_points([check])})*" for check in graded)]
-    if guards:
-        lines += ["", "Watched, without points:", "", *(f"- {check.promise}" for check in guards)]
+    if watched:
+        lines += ["", "Watched, without points:", "", *(f"- {check.promise}" for check in watched)]
     return "\n".join(lines)
 
 
