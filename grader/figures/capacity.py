@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from grader.figures.controls import Slider, Switch, stops
-from grader.figures.theme import Figure, Params, Table, View
+from grader.figures.theme import Figure, Params, Table, View, counted
 
 DAY_MIN, CAPACITY = 24 * 60, 10.0
 
@@ -112,8 +112,8 @@ def _pools(p: Params) -> View:
     needed = connections(p["instances"], p["workers"], size, overflow)
     fair = open_for_us // processes
     say = (
-        f"{p['instances']} instances · {p['workers']} workers · ({size} + {overflow}) = **{needed} connections**; the "
-        f"database has {open_for_us} to give. "
+        f"{counted(p['instances'], 'instance')} · {counted(p['workers'], 'worker')} · "
+        f"({size} + {overflow}) = **{counted(needed, 'connection')}**; the database has {open_for_us} to give. "
     )
     say += (
         f"**{needed - open_for_us} will be refused** under load: at most {fair} per process fit."

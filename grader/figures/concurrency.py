@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from heapq import heapify, heapreplace
 
 from grader.figures.controls import Choice, Slider, stops
-from grader.figures.theme import Figure, Params, Table, View
+from grader.figures.theme import Figure, Params, Table, View, lasting
 
 CPU = 0.004
 """Seconds of Python that every request costs on the event loop, half before and half after the provider's call."""
@@ -72,7 +72,7 @@ def _loop(p: Params) -> View:
     say = (
         f"{n} requests, {provider:g} s each. {STYLES[p['style']]}: all answered "
         f"after **{ends[p['style']]:.2f} s**; a health probe that comes in the middle of the first call waits "
-        f"**{wait:.2f} s**."
+        f"**{lasting(wait)}**."
     )
     if p["style"] == "threads" and n > threads:
         say += (

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from grader.figures.controls import Choice, Moments, Slider, Switch
-from grader.figures.theme import Figure, Params, Table, View
+from grader.figures.theme import Figure, Params, Table, View, counted
 
 WINDOWS = 3
 KINDS = {"fixed": "fixed window", "sliding": "sliding window", "bucket": "token bucket"}
@@ -122,11 +122,11 @@ def _limiters(p: Params) -> View:
         say = "No request yet: click in the top lane, or put the cursor there and press Enter, to send one."
     else:
         most = ", ".join(f"{KINDS[kind]} **{worst[kind][0]}**" for kind in KINDS)
-        crowd = f"{len(arrivals)} request{'s' if len(arrivals) > 1 else ''}, limit {limit} in {window} s."
+        crowd = f"{counted(len(arrivals), 'request')}, limit {limit} in {window} s."
         say = f"{crowd} Most let through in any {window} s: {most}."
         if worst["fixed"][0] > limit:
             say += f" The fixed window broke its own promise by {worst['fixed'][0] - limit} requests at the edge."
-        elif worst["bucket"][0] > limit:
+        if worst["bucket"][0] > limit:
             say += " The bucket lets a burst through and then refills while the window is still open."
     rows = [
         (i + 1, round(at, 2), *("passes" if verdicts[kind][i] else "429" for kind in KINDS))

@@ -14,7 +14,7 @@ from functools import lru_cache
 from heapq import heapreplace
 
 from grader.figures.controls import stops
-from grader.figures.theme import Figure, Params, Table, View
+from grader.figures.theme import Figure, Params, Table, View, counted
 
 RUN, SHOWN = 10_000, 500
 LOADS = tuple(i / 100 for i in (*range(5, 96, 5), 97, 98, 99))
@@ -84,7 +84,7 @@ def _queue(p: Params) -> View:
     measured, length = measured * service, length * service
     curve = [(rho / 100, mean_wait(c, service, rho / 100) + service) for rho in range(1, 100)]
     say = (
-        f"At {load:.0%} use of {c} server{'s' if c > 1 else ''} a request of {service:g} s waits {wait:.2f} s on "
+        f"At {load:.0%} use of {counted(c, 'server')} a request of {service:g} s waits {wait:.2f} s on "
         f"average, so it takes **{(wait + service) / service:.1f} times** as long as alone; one in twenty waits "
         f"longer than {tail:.1f} s."
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from grader.figures.controls import Slider, Switch, stops
-from grader.figures.theme import Figure, Params, Table, View
+from grader.figures.theme import Figure, Params, Table, View, counted
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ def _semantic(pairs: Sequence[Pair], p: Params) -> View:
     net = saving(pairs, threshold, p["harm"], guard=guard)
     say = (
         f"At {threshold:.3f}: **{hits} of {same}** paraphrases are served from the cache and **{wrong} of "
-        f"{len(pairs) - same}** other questions get a wrong answer. If a wrong answer costs as much as {p['harm']:g} "
-        f"calls, that is worth {net:+g} calls; "
+        f"{len(pairs) - same}** other questions get a wrong answer. If a wrong answer costs as much as "
+        f"{counted(p['harm'], 'call')}, that is worth {net:+g}; "
     )
     say += (
         f"the best threshold on these hard pairs is {best:.3f}."

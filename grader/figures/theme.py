@@ -61,6 +61,16 @@ def plain(sentence: str) -> str:
     return sentence.replace("**", "")
 
 
+def counted(number: float, word: str) -> str:
+    """Return a number with its noun: `1 call`, `2 calls`."""
+    return f"{number:g} {word}{'' if number == 1 else 's'}"
+
+
+def lasting(seconds: float) -> str:
+    """Return a short time as it is read aloud: `2 ms`, `3.98 s`."""
+    return f"{seconds * 1000:.0f} ms" if seconds < 0.1 else f"{seconds:.2f} s"
+
+
 class Card(anywidget.AnyWidget):
     """A widget of the course: its look, and a stable text where there is no front end."""
 

@@ -7,7 +7,7 @@ export default figure({
   height: () => 300,
   legend: () => [['tint', 'ok', 'closed'], ['back', 'bad', 'open'], ['box', 'warn', 'half open: one probe'], ['box', 'main', 'call answered'], ['slash', 'wait', 'call that waits in vain'], ['cross', 'alt', 'spared: fallback at once']],
   draw(pen, s, ctx) {
-    const left = 92, right = ctx.W - 20, x = scale(0, s.end, left, right), now = ctx.ui.at * s.end;
+    const left = 98, right = ctx.W - 20, x = scale(0, s.end, left, right), now = ctx.ui.at * s.end;
     for (const v of ticks(0, s.end, 7)) { pen.line(x(v), 20, x(v), 214, 'grid'); pen.text(x(v), 11, `${v} s`, 'mute n', 'middle'); }
     pen.text(0, 42, 'provider', 'b');
     pen.rect(left, 28, right - left, 20, 'tint ln1 c-ok', { rx: 4 });

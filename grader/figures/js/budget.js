@@ -5,7 +5,7 @@ export default figure({
   height: () => 366,
   legend: (s) => [['back', 'bad', 'nobody knows'], ['tint', 'warn', 'being mended'], ['line', 'main', `burn rate over ${s.names[0]}`], ['dash', 'alt', `over ${s.names[1]}`], ['line', 'ok', 'budget left']],
   draw(pen, s, ctx) {
-    const left = 56, right = ctx.W - 20, x = scale(0, s.end, left, right), now = Math.round(ctx.ui.at * s.end), at = (m) => `${m / 60} h`;
+    const left = 66, right = ctx.W - 20, x = scale(0, s.end, left, right), now = Math.round(ctx.ui.at * s.end), at = (m) => `${m / 60} h`;
     for (let m = 0; m <= s.end; m += 60) { pen.line(x(m), 44, x(m), 330, 'grid'); pen.text(x(m), 348, at(m), 'mute n', 'middle'); }
     phases(pen, s, x, now);
     rates(pen, s, x, left, right, now, 74, 190);

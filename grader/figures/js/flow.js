@@ -57,9 +57,9 @@ function part(pen, s, ctx, name, [x, y], w, h, hop) {
   const [, , label, note] = SITES[s.world][name], gone = s.down.includes(name), on = hop && (hop.source === name || hop.target === name);
   pen.rect(x - w / 2, y - h / 2, w, h, 'paper', { rx: 8 });
   const box = pen.rect(x - w / 2, y - h / 2, w, h, gone ? 'ln1 c-bad' : on ? 'ring tint c-main' : 'ln1 pale c-wait', { rx: 8, ...(gone ? pen.hatched('back', 'bad') : {}) });
-  const short = note.length * 6 > w - 8 ? note.split(',')[0].split(' + ')[0] : note;
+  const short = note.length * 6 > w - 8 ? note.split(',')[0].split(' + ')[0] : note, fits = short.length * 6.4 < w;
   pen.text(x, y - 2, label, `b ${gone ? 'halo' : ''}`, 'middle', { 'pointer-events': 'none' });
-  pen.text(x, y + 14, gone ? 'down' : short, `${gone ? 'halo b col c-bad' : 'mute'}`, 'middle', { 'pointer-events': 'none' });
+  pen.text(x, y + 14, gone ? 'down' : fits ? short : '', `${gone ? 'halo b col c-bad' : 'mute'}`, 'middle', { 'pointer-events': 'none' });
   if (name === 'client') return;
   const next = gone ? ctx.params.down.filter((p) => p !== name) : [...ctx.params.down, name];
   pen.hot(box, `${label}: ${gone ? 'down; press to bring it back' : 'up; press to take it down'}`, () => ctx.set('down', next), gone);

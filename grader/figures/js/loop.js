@@ -7,7 +7,7 @@ export default figure({
   height: (W, s) => rowHeight(s) * s.spans.length + 178,
   legend: () => [['dots', 'wait', 'waits for its turn'], ['box', 'main', 'call at the provider'], ['line', 'ink', 'answered'], ['slash', 'bad', 'health probe waits']],
   draw(pen, s, ctx) {
-    const left = 82, right = ctx.W - 16, top = 22, row = rowHeight(s), n = s.spans.length, bottom = top + n * row + 4;
+    const left = 92, right = ctx.W - 16, top = 22, row = rowHeight(s), n = s.spans.length, bottom = top + n * row + 4;
     const end = Math.max(s.ends[s.style], 1e-9) * 1.02, x = scale(0, end, left, right), now = ctx.ui.at * end;
     for (const v of ticks(0, end, ctx.W < 620 ? 4 : 7)) { pen.line(x(v), top - 6, x(v), bottom + 30, 'grid'); pen.text(x(v), 10, clock(v), 'mute n', 'middle'); }
     pen.text(0, top + 11, `${n} request${n > 1 ? 's' : ''}`, 'b');

@@ -7,7 +7,7 @@ export default figure({
     const { columns, step } = grid(ctx.W, s), each = s.size + s.overflow, total = Math.min(1600, Math.max(s.needed, s.room)), side = step - Math.max(1, step * 0.16);
     pen.text(0, 20, `${s.needed}`, `big col c-${s.needed > s.room ? 'bad' : 'ok'}`);
     pen.text(String(s.needed).length * 14 + 8, 20, `may be opened, ${s.room} are there`, 'mid');
-    pen.text(0, 40, `${s.processes} processes, ${each} connections each; every step of shade is one process`, 'mute');
+    pen.text(0, 40, `${s.processes} process${s.processes > 1 ? 'es' : ''}, ${each} connections each; every step of shade is one process`, 'mute');
     for (let i = 0; i < total; i += 1) {
       const x = (i % columns) * step, y = 54 + Math.floor(i / columns) * step, owner = Math.floor(i / each);
       if (i >= s.needed) pen.rect(x, y, side, side, 'open c-wait', { rx: 1.5 });

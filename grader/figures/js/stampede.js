@@ -5,7 +5,7 @@ export default figure({
   height: (W, s) => 44 + s.askers.length * rowOf(s) + 62,
   legend: () => [['box', 'warn', 'a call that is paid'], ['back', 'main', 'waits for the call of another'], ['dot', 'ok', 'answered from the cache at once']],
   draw(pen, s, ctx) {
-    const left = 84, right = ctx.W - 14, top = 26, row = rowOf(s), bottom = top + s.askers.length * row + 6, now = ctx.ui.at * s.end, x = scale(0, s.end, left, right);
+    const left = 94, right = ctx.W - 14, top = 26, row = rowOf(s), bottom = top + s.askers.length * row + 6, now = ctx.ui.at * s.end, x = scale(0, s.end, left, right);
     for (const v of ticks(0, s.end, 7)) { pen.line(x(v), top - 8, x(v), bottom, 'grid'); pen.text(x(v), 11, clock(v), 'mute n', 'middle'); }
     pen.text(0, top + 12, `${s.askers.length} clients`, 'b');
     pen.text(0, top + 28, 'one question', 'mute');
