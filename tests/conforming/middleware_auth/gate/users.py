@@ -41,11 +41,21 @@ class Users:
                 connection.executemany("INSERT INTO people VALUES (?, ?, ?, 0)", hashed)
             connection.execute("COMMIT")
 
-    async def create_when_possible(self) -> None:
+    async def begin(self) -> asyncio.Task[None]:
+        """Create the table, or let a task try again while the service runs already."""
+        first = asyncio.Event()
+        creating = asyncio.create_task(self._create_when_possible(first))
+        await first.wait()
+        return creating
+
+    async def _create_when_possible(self, tried: asyncio.Event) -> None:
         while True:
-            with contextlib.suppress(sqlite3.Error):
+            try:
                 return await asyncio.to_thread(self.create)
-            await asyncio.sleep(0.3)
+            except sqlite3.Error:
+                await asyncio.sleep(0.3)
+            finally:
+                tried.set()
 
     async def find(self, name: str) -> tuple[str, str] | None:
         """The hash and the role of a user who has not been deactivated."""

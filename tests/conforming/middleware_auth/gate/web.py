@@ -52,8 +52,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     stop_for_good()
     pool = BlockingConnectionPool.from_url(CONFIG.redis, max_connections=40)
     client = openai.AsyncOpenAI(base_url=CONFIG.base_url, api_key=CONFIG.provider_key, max_retries=0)
-    creating = asyncio.create_task(USERS.create_when_possible())
-    await asyncio.wait({creating}, timeout=1)
+    creating = await USERS.begin()
     async with Redis(connection_pool=pool) as redis, client:
         TOOLS.update(counting=Counting(redis, CONFIG), client=client)
         yield
