@@ -49,7 +49,7 @@ class Author:
         return self._random.randint(1, 60)
 
     def _topic(self, text: str) -> list[str]:
-        words = re.findall(r"[A-Za-z]{4,15}", text)[:3] if self._topical else []
+        words = re.findall(r"[A-Za-z]{5,15}", text)[:3] if self._topical else []
         return [f"You ask about {', '.join(words)}."] if words else []
 
 

@@ -120,7 +120,10 @@ class Provider:
         self._ask("vectors", {"vectors": {text: list(vector) for text, vector in vectors.items()}})
 
     def warm(self) -> str:
-        """Load the embedding model now, so that no call waits for it, and give its name."""
+        """From now on embed by meaning; returns the model's name when it is loaded, so that no call waits for it.
+
+        Before, texts without a fixed vector are embedded by their letters alone.
+        """
         model: str = self._ask("warm", {})["model"]
         return model
 

@@ -128,7 +128,7 @@ async def _vectors(server: Server, body: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _warm(server: Server, body: dict[str, Any]) -> dict[str, Any]:
-    del body
+    server.namespace(body).semantic = True
     return {"model": (await server.embeddings.load())[0]}
 
 

@@ -21,7 +21,7 @@ _KEPT = 5000
 
 
 class Embeddings:
-    """Gives vectors for texts; the model is loaded for the first of them, in a thread."""
+    """Gives vectors for texts by their meaning; the model is loaded for the first of them, in a thread."""
 
     def __init__(self) -> None:
         self._loading: asyncio.Future[tuple[str, Embedder]] | None = None

@@ -7,7 +7,7 @@ import hmac
 from typing import TYPE_CHECKING
 
 from grader.provider.connection import Port
-from grader.provider.embeddings import shortened
+from grader.provider.embeddings import hashed, shortened
 from grader.provider.ledger import Call, Ledger, Match, State
 from grader.provider.script import Latency, Script
 
@@ -20,13 +20,18 @@ if TYPE_CHECKING:
 
 
 class Namespace:
-    """What belongs to one API key; a lenient one takes any key, as long as there is one."""
+    """What belongs to one API key; a lenient one takes any key, as long as there is one.
+
+    ``semantic`` is off at first where a grader works: loading the embedding model takes a second and more in which no
+    check should have to wait for it, and verdicts rest on scripted vectors anyway.
+    """
 
     def __init__(
         self, key: str, author: Author, embeddings: Embeddings, *, lenient: bool = False, limit: int | None = None
     ) -> None:
         self.key = key
         self.lenient = lenient
+        self.semantic = lenient
         self.author = author
         self.embeddings = embeddings
         self.ledger = Ledger(limit)
@@ -53,10 +58,10 @@ class Namespace:
         return self.lenient or hmac.compare_digest(key.encode("latin-1"), self.key.encode())
 
     async def vector(self, text: str, dimensions: int | None) -> Sequence[float]:
-        """Give the scripted vector of a text as it is, or the model's in so many dimensions."""
+        """Give the scripted vector of a text as it is, or one by its meaning or its letters in so many dimensions."""
         if text in self.vectors:
             return self.vectors[text]
-        vector = await self.embeddings.of(text)
+        vector = await self.embeddings.of(text) if self.semantic else hashed(text)
         return vector if dimensions is None else shortened(vector, dimensions)
 
     async def pause(self, call: Call, tokens: int, latency: Latency | None) -> None:

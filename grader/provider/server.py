@@ -55,7 +55,6 @@ class Server:
     async def run(self, listener: socket.socket) -> None:
         """Serve the control port until cancelled."""
         warming = asyncio.get_running_loop().run_in_executor(None, tokens.encoding)
-        async with await serve(functools.partial(control.handle, self), listener) as server:
-            await server.start_serving()
-            await warming
-            await asyncio.get_running_loop().create_future()
+        await serve(functools.partial(control.handle, self), listener)
+        await warming
+        await asyncio.get_running_loop().create_future()
