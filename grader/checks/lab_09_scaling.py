@@ -179,84 +179,6 @@ def check_tasks_are_kept(api: Api, provider: Provider, worker: Process) -> None:
     demand(accepted(again) == task, f"{again} with a new task for a known key {said}.", [again])
 
 
-# -- the worker --------------------------------------------------------------------------------------------------------
-
-
-@check(
-    points=3,
-    hints=[
-        "Where does the work happen, and what survives if that process ends?",
-        "Celery: a broker outside, a worker.",
-    ],
-    needs=(check_tasks_are_done,),
-    ahead=(story,),
-    timeout=180,
-)
-def check_a_worker_does_the_work(services: Bench) -> None:
-    """Without a worker no task is begun; a web process that is replaced loses none; a worker does them all."""
-    told = services.shared(story)
-    demand(told.early_calls == 0, "A task reached the provider while no worker ran.", [told.first])
-    expect(told.second_done).field("status", "complete", what="complete, after the web process was replaced")
-
-
-@check(
-    points=3,
-    hints=[
-        "A queue without bound is a promise that nobody keeps: refuse what will not be done soon.",
-        "Count what is unfinished before you accept; at QUEUE_MAX answer 503 with Retry-After.",
-        "Failed tasks are finished, too.",
-    ],
-    needs=(check_tasks_are_done,),
-    ahead=(story,),
-    timeout=180,
-)
-def check_the_queue_is_bounded(services: Bench) -> None:
-    """With QUEUE_MAX unfinished tasks the next is 503 with Retry-After, a known key is answered; then there is room."""
-    told = services.shared(story)
-    accepted(told.second)
-    expect(told.full).status(503, because="QUEUE_MAX=2, and two tasks are unfinished")
-    expect(told.full).header("Retry-After", str.isdecimal, what="whole seconds")
-    known = accepted(told.known)
-    demand(known == accepted(told.first), f"{told.known} with another task for a known key.", [told.known])
-    accepted(told.freed)
-
-
-@check(
-    points=3,
-    hints=[
-        "When does Celery take a message off the queue: before the task, or after?",
-        "acks_late, reject_on_worker_lost, and a visibility_timeout a little longer than a task can take.",
-        "What is done twice must end the same: the first result that was written stays.",
-    ],
-    needs=(check_a_worker_does_the_work,),
-    ahead=(story,),
-    timeout=180,
-)
-def check_killed_workers_lose_nothing(services: Bench) -> None:
-    """When a worker is killed in mid-call another one does the task within 60 s, and its result never changes."""
-    told = services.shared(story)
-    if not told.held:
-        raise Inconclusive("No worker called the provider in time, so that none could be killed in the act.")
-    completed(told.first_done, [call for call in told.calls if call.text.endswith("first")])
-    now = look(told.caller, accepted(told.first))
-    expect(now).field("result", told.first_done.json["result"], what="the result that was shown before")
-
-
-@check(
-    points=2,
-    hints=["What bounds the time of a task when the model never answers?", "The deadline of /chat, and a time_limit."],
-    needs=(check_failures_are_told, check_a_worker_does_the_work),
-    ahead=(story,),
-    timeout=180,
-)
-def check_hanging_tasks_fail(services: Bench) -> None:
-    """When all models hang the task is failed within 2 T + 10 s."""
-    told = services.shared(story)
-    demand(told.failed is not None, "The task was not accepted.", [told.freed])
-    for exchange in [told.failed] if told.failed else []:
-        expect(exchange).field("status", "failed").field("result", None)
-
-
 # -- replicas ----------------------------------------------------------------------------------------------------------
 
 
@@ -409,6 +331,84 @@ def check_scaling_settings_fail_fast(services: Bench) -> None:
         BadSetting("DB_MAX_OVERFLOW", "-1", "-1"),
     ]
     refuses_settings(services, settings)
+
+
+# -- the worker --------------------------------------------------------------------------------------------------------
+
+
+@check(
+    points=3,
+    hints=[
+        "Where does the work happen, and what survives if that process ends?",
+        "Celery: a broker outside, a worker.",
+    ],
+    needs=(check_tasks_are_done,),
+    ahead=(story,),
+    timeout=180,
+)
+def check_a_worker_does_the_work(services: Bench) -> None:
+    """Without a worker no task is begun; a web process that is replaced loses none; a worker does them all."""
+    told = services.shared(story)
+    demand(told.early_calls == 0, "A task reached the provider while no worker ran.", [told.first])
+    expect(told.second_done).field("status", "complete", what="complete, after the web process was replaced")
+
+
+@check(
+    points=3,
+    hints=[
+        "A queue without bound is a promise that nobody keeps: refuse what will not be done soon.",
+        "Count what is unfinished before you accept; at QUEUE_MAX answer 503 with Retry-After.",
+        "Failed tasks are finished, too.",
+    ],
+    needs=(check_tasks_are_done,),
+    ahead=(story,),
+    timeout=180,
+)
+def check_the_queue_is_bounded(services: Bench) -> None:
+    """With QUEUE_MAX unfinished tasks the next is 503 with Retry-After, a known key is answered; then there is room."""
+    told = services.shared(story)
+    accepted(told.second)
+    expect(told.full).status(503, because="QUEUE_MAX=2, and two tasks are unfinished")
+    expect(told.full).header("Retry-After", str.isdecimal, what="whole seconds")
+    known = accepted(told.known)
+    demand(known == accepted(told.first), f"{told.known} with another task for a known key.", [told.known])
+    accepted(told.freed)
+
+
+@check(
+    points=3,
+    hints=[
+        "When does Celery take a message off the queue: before the task, or after?",
+        "acks_late, reject_on_worker_lost, and a visibility_timeout a little longer than a task can take.",
+        "What is done twice must end the same: the first result that was written stays.",
+    ],
+    needs=(check_a_worker_does_the_work,),
+    ahead=(story,),
+    timeout=180,
+)
+def check_killed_workers_lose_nothing(services: Bench) -> None:
+    """When a worker is killed in mid-call another one does the task within 60 s, and its result never changes."""
+    told = services.shared(story)
+    if not told.held:
+        raise Inconclusive("No worker called the provider in time, so that none could be killed in the act.")
+    completed(told.first_done, [call for call in told.calls if call.text.endswith("first")])
+    now = look(told.caller, accepted(told.first))
+    expect(now).field("result", told.first_done.json["result"], what="the result that was shown before")
+
+
+@check(
+    points=2,
+    hints=["What bounds the time of a task when the model never answers?", "The deadline of /chat, and a time_limit."],
+    needs=(check_failures_are_told, check_a_worker_does_the_work),
+    ahead=(story,),
+    timeout=180,
+)
+def check_hanging_tasks_fail(services: Bench) -> None:
+    """When all models hang the task is failed within 2 T + 10 s."""
+    told = services.shared(story)
+    demand(told.failed is not None, "The task was not accepted.", [told.freed])
+    for exchange in [told.failed] if told.failed else []:
+        expect(exchange).field("status", "failed").field("result", None)
 
 
 # -- load --------------------------------------------------------------------------------------------------------------
