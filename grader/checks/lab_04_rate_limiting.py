@@ -71,13 +71,14 @@ def check_the_allowance_runs_out(api: Api, provider: Provider) -> None:
         "Look and count in one step: INCR tells the new count, or a Lua script does all of it inside Redis.",
     ],
     needs=(check_the_allowance_runs_out,),
+    timing=True,
 )
 def check_a_burst_does_not_slip_through(api: Api, provider: Provider) -> None:
     """Of many requests at the same instant as many pass as of requests one after another."""
     caller, tag, limit = api.new_caller(), nonce(), api.settings.limit
     clear_of_boundary(api.settings.window)
     requests = [caller.prepare_chat(f"{tag} {new_message()}") for _ in range(3 * limit)]
-    tally = Tally.of(burst(requests, timeout=30))
+    tally = Tally.of_burst(requests)
     tally.verify(limit, rate(api), "at the same instant")
     verify_refusals(api, tally.refused)
     calls = len(provider.calls(tag))
@@ -92,6 +93,7 @@ def check_a_burst_does_not_slip_through(api: Api, provider: Provider) -> None:
         "Keep the count where all replicas see it: in Redis, under a key made of the caller.",
     ],
     needs=(check_the_allowance_runs_out,),
+    timing=True,
 )
 def check_replicas_share_the_allowance(api: Api, services: Bench) -> None:
     """Over two replicas a caller has one allowance, alternating between them and with all requests at once."""
@@ -102,8 +104,9 @@ def check_replicas_share_the_allowance(api: Api, services: Bench) -> None:
         caller = api.new_caller()
         both = (caller, caller.at(other.address))
         requests = [both[n % 2].prepare_chat() for n in range(3 * limit if "instant" in how else limit + 6)]
-        answers = burst(requests, timeout=30) if "instant" in how else [one.begin().result() for one in requests]
-        Tally.of(answers).verify(limit, rate(api), how)
+        at_once = "instant" in how
+        tally = Tally.of_burst(requests) if at_once else Tally.of(one.begin().result() for one in requests)
+        tally.verify(limit, rate(api), how)
 
 
 @check(
@@ -264,7 +267,7 @@ def check_no_moment_gives_more(services: Bench) -> None:
     # One is forgiven here: a count weighted over two windows may be off by a part of a request.
     Tally.of([*before, *after]).verify(limit, rate(api), how, slack=1)
     sleep_until(idle_since + 2.2 * api.settings.window)
-    tally = Tally.of(burst([idle.prepare_chat() for _ in range(4 * limit)]))
+    tally = Tally.of_burst([idle.prepare_chat() for _ in range(4 * limit)])
     if tally.elapsed > api.settings.window:
         raise Inconclusive("The machine is too busy to send a burst within two seconds.")
     count = len(tally.passed)
@@ -376,7 +379,7 @@ def check_the_bucket_is_shared(api: Api, services: Bench) -> None:
         caller = api.new_caller()
         both = (caller, caller.at(address))
         requests = [both[n % 2].prepare("POST", EXPENSIVE, params={"tokens_needed": price}) for n in range(14)]
-        Tally.of(burst(requests)).verify(capacity, refill, f"for {price} of {capacity} tokens {how}", price=price)
+        Tally.of_burst(requests).verify(capacity, refill, f"for {price} of {capacity} tokens {how}", price=price)
 
 
 @check(
