@@ -174,6 +174,8 @@ WORKFLOW = [
     Fault("workflow-unreadable", FLOW, "permissions: {}", "permissions: {"),
     Fault("workflow-no-lint", FLOW, "ruff check .", "python -m compileall app"),
     Fault("workflow-no-test", FLOW, "python -m pytest", "python -m compileall app"),
+    Fault("workflow-no-lint", FLOW, "ruff check .", "ruff --version"),
+    Fault("workflow-no-test", FLOW, "python -m pytest", "pip install pytest && echo pytest"),
     Fault("workflow-no-build", FLOW, "run: docker build --tag", "run: docker pull"),
     Fault("workflow-failure-swallowed", FLOW, "python -m pytest", "python -m pytest || true"),
     Fault("workflow-failure-swallowed", FLOW, "python -m pytest", "python -m pytest | tee tests.log"),

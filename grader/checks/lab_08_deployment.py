@@ -445,7 +445,7 @@ def ends_well(services: Bench, argv: Sequence[str], api: Api, path: str) -> None
 
 
 @check(
-    points=3,
+    points=0,  # so that the lab is worth the same where there is no engine
     hints=[
         "docker build -t service . && docker run --rm -e PORT=9000 -p 9000:9000 --env-file .env service",
         "Does it answer from outside? `docker exec` in, ask who you are (`id`), and look at process 1.",

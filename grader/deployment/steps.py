@@ -91,6 +91,11 @@ _PLAIN = frozenset(
 _COMMON = re.compile(
     r"actions/(?:checkout|setup-|cache|upload|download|github-script)|setup-(?:uv|buildx)|login-action"
 )
+_IDLE = re.compile(
+    r"\b(?:(?:pip3?|pipx|uv pip|uv tool|apt(?:-get)?|npm|conda)\s+(?:install\b|-)|(?:uv|poetry|pdm) add\b)[^&|;\n]*"
+    r"|\b[\w-]+ (?:--version|--help)\b|(?:^|[&|;])\s*(?:echo|#)[^\n&|;]*",
+    re.MULTILINE,
+)
 _DRY = re.compile(r"--dry-run(?!=none)|\bterraform plan\b|\bhelm (?:lint|template|diff)\b|\bdiff\b")
 _ELSEWHERE = re.compile(
     r"\b(?:kind|minikube|k3d|kwok|preview|review|staging|stage|sandbox|docs?|pages|dev|development|test|qa)\b",
@@ -110,7 +115,7 @@ def does(pattern: re.Pattern[str], step: Map, tree: Tree, *, name: str = "") -> 
     ):
         return True
     titled = f"{text(step.get('name'))} {text(step.get('id'))} {name}".lower()
-    if not _named(pattern).search(titled) or _DRY.search(said):
+    if not said.strip(" &|;\n") or not _named(pattern).search(titled) or _DRY.search(said):
         return False
     return not is_stub(step) if pattern is DEPLOY else not (is_stub(step) or _is_plain(step))
 
@@ -145,7 +150,10 @@ def is_stub(step: Map) -> bool:
 
 
 def spelled(step: Map, tree: Tree) -> str:
-    """Return a step's commands, with the make targets, scripts and local actions that they call written out."""
+    """Return a step's commands, with the make targets, scripts and local actions that they call written out.
+
+    What only installs a program, or asks for its version, is left out: it runs nothing.
+    """
     run, uses = text(step.get("run")), text(step.get("uses"))
     parts = [run, uses]
     parts += [tree.text(name) or "" for name in _CALLED.findall(run)]
@@ -153,7 +161,7 @@ def spelled(step: Map, tree: Tree) -> str:
         parts += [_recipe(target, tree.text("Makefile") or "") for target in targets.split()]
     if uses.startswith("./") and not uses.endswith((".yml", ".yaml")):
         parts += _action(uses[2:].strip("/"), tree)
-    return "\n".join(part for part in parts if part)
+    return _IDLE.sub("", "\n".join(part for part in parts if part))
 
 
 def _recipe(target: str, makefile: str) -> str:
