@@ -172,9 +172,9 @@ ONLY_MAIN = "    if: github.ref == 'refs/heads/main' && github.event_name == 'pu
 WORKFLOW = [
     Fault("workflow-missing", FLOW, "", ""),
     Fault("workflow-unreadable", FLOW, "permissions: {}", "permissions: {"),
-    Fault("workflow-no-lint", FLOW, "ruff check .", "python -m compileall app"),
+    Fault("workflow-no-lint", FLOW, "ruff check --select F,B,ASYNC .", "python -m compileall app"),
     Fault("workflow-no-test", FLOW, "python -m pytest", "python -m compileall app"),
-    Fault("workflow-no-lint", FLOW, "ruff check .", "ruff --version"),
+    Fault("workflow-no-lint", FLOW, "ruff check --select F,B,ASYNC .", "ruff --version"),
     Fault("workflow-no-test", FLOW, "python -m pytest", "pip install pytest && echo pytest"),
     Fault("workflow-no-build", FLOW, "run: docker build --tag", "run: docker pull"),
     Fault("workflow-failure-swallowed", FLOW, "python -m pytest", "python -m pytest || true"),

@@ -128,7 +128,13 @@ MUTANTS = [
         '"sometimes"',
         {lab.check_railway_is_configured},
     ),
-    Mutant("never lints", FLOW, "ruff check .", "ruff --version", {lab.check_pipeline_lints_tests_builds}),
+    Mutant(
+        "never lints",
+        FLOW,
+        "ruff check --select F,B,ASYNC .",
+        "ruff --version",
+        {lab.check_pipeline_lints_tests_builds},
+    ),
     Mutant(
         "is green whatever the tests say",
         FLOW,
