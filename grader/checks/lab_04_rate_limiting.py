@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from grader import Api, Bench, Caller, Exchange, Inconclusive, Lab, Provider, burst, check, demand, expect, new_message
 from grader.allowance import Tally, announced, clear_of_boundary, retry_after, sleep_into_boundary, sleep_until
@@ -36,6 +37,36 @@ def exhaust(api: Api, caller: Caller, how: str = "one after another") -> Tally:
     tally = Tally.of([caller.chat() for _ in range(api.settings.limit + 2)])
     tally.verify(api.settings.limit, rate(api), how)
     return tally
+
+
+def pair(services: Bench) -> tuple[Api, Api]:
+    """Two replicas."""
+    one, two = services.replicas(2)
+    return one, two
+
+
+@dataclass(frozen=True)
+class Brisk:
+    """A service whose windows end soon, and a caller who has paused since the lab began."""
+
+    api: Api
+    idle: Caller
+    since: float
+
+
+def brisk(services: Bench) -> Brisk:
+    """Start it."""
+    api = services.start(
+        RATE_LIMIT_REQUESTS="2",
+        RATE_LIMIT_WINDOW_S="2.5",
+        LOGIN_MAX_FAILURES="2",
+        LOGIN_WINDOW_S="20",
+        CACHE_TTL_S="30",
+        CACHE_STALE_TTL_S="30",
+    )
+    idle = api.new_caller()
+    expect(idle.chat()).status(200)
+    return Brisk(api, idle, time.monotonic())
 
 
 def verify_refusals(api: Api, refused: Iterable[Exchange]) -> None:
@@ -93,11 +124,12 @@ def check_a_burst_does_not_slip_through(api: Api, provider: Provider) -> None:
         "Keep the count where all replicas see it: in Redis, under a key made of the caller.",
     ],
     needs=(check_the_allowance_runs_out,),
+    ahead=(pair,),
     timing=True,
 )
-def check_replicas_share_the_allowance(api: Api, services: Bench) -> None:
+def check_replicas_share_the_allowance(services: Bench) -> None:
     """Over two replicas a caller has one allowance, alternating between them and with all requests at once."""
-    other = services.another(api)
+    api, other = services.shared(pair)
     limit = api.settings.limit
     clear_of_boundary(api.settings.window, 4.0)
     for how in ("alternating between two replicas", "at the same instant over two replicas"):
@@ -221,10 +253,11 @@ def check_refused_strangers_spend_nothing(api: Api) -> None:
         "Refused requests must leave no trace: look first, and count only what passes.",
     ],
     needs=(check_the_allowance_runs_out,),
+    ahead=(brisk,),
 )
 def check_retry_after_is_a_promise(services: Bench) -> None:
     """Who waits for Retry-After seconds is let in, however often somebody knocked in between."""
-    api = services.start(RATE_LIMIT_REQUESTS="2", RATE_LIMIT_WINDOW_S="2.5")
+    api = services.shared(brisk).api
     refusals = []
     for caller in (patient := api.new_caller(), knocking := api.new_caller()):
         tries = [caller.chat() for _ in range(2 * api.settings.limit + 4)]
@@ -251,24 +284,22 @@ def check_retry_after_is_a_promise(services: Bench) -> None:
         "Begin a caller's window with the first request in it, or refill continuously up to the limit.",
     ],
     needs=(check_a_burst_does_not_slip_through,),
+    ahead=(brisk,),
 )
 def check_no_moment_gives_more(services: Bench) -> None:
-    """Neither after a pause nor around a full second of the clock does a caller get more than is due."""
-    limit = services.rng.randint(6, 9)
-    api = services.start(RATE_LIMIT_REQUESTS=str(limit), RATE_LIMIT_WINDOW_S="2")
-    fresh, idle = api.new_caller(), api.new_caller()
-    expect(idle.chat()).status(200)
-    idle_since = time.monotonic()
-    sleep_into_boundary(api.settings.window, 0.2)
+    """Neither after a pause nor around a full minute of the clock does a caller get more than is due."""
+    found = services.shared(brisk)
+    api, fresh, limit, window = found.api, found.api.new_caller(), found.api.settings.limit, found.api.settings.window
+    sleep_into_boundary(window, 0.2)
     before = burst([fresh.prepare_chat() for _ in range(limit)])
-    time.sleep(max(0.0, 0.05 + before[0].started + 0.2 - time.monotonic()))
+    sleep_until(before[0].started + 0.25)
     after = burst([fresh.prepare_chat() for _ in range(limit + 2)])
     how = "around the time at which the clock's seconds are a multiple of RATE_LIMIT_WINDOW_S"
     # One is forgiven here: a count weighted over two windows may be off by a part of a request.
     Tally.of([*before, *after]).verify(limit, rate(api), how, slack=1)
-    sleep_until(idle_since + 2.2 * api.settings.window)
-    tally = Tally.of_burst([idle.prepare_chat() for _ in range(4 * limit)])
-    if tally.elapsed > api.settings.window:
+    sleep_until(found.since + 2.5 * window)
+    tally = Tally.of_burst([found.idle.prepare_chat() for _ in range(4 * limit)])
+    if tally.elapsed > window:
         raise Inconclusive("The machine is too busy to send a burst within two seconds.")
     count = len(tally.passed)
     said = f"After a pause {count} requests passed within {tally.elapsed:.1f} s; a window may let {2 * limit} pass."
@@ -369,10 +400,11 @@ def check_the_bucket_refills(api: Api) -> None:
         "A Lua script: read, refill, compare, take, write; redis.call('TIME') is the one clock of all.",
     ],
     needs=(check_expensive_operation_takes_tokens,),
+    ahead=(pair,),
 )
-def check_the_bucket_is_shared(api: Api, services: Bench) -> None:
+def check_the_bucket_is_shared(services: Bench) -> None:
     """Simultaneous requests, over two replicas too, never take more tokens than the bucket has."""
-    other = services.another(api)
+    api, other = services.shared(pair)
     capacity, refill = api.settings.capacity, api.settings.refill
     price = capacity // 5 + 1
     for how, address in (("at the same instant", api.address), ("at once over two replicas", other.address)):
@@ -419,22 +451,16 @@ def check_batches_take_tokens(services: Bench, provider: Provider) -> None:
         "A window's key lives as long as the window, a bucket's until it is full.",
     ],
     needs=(check_the_allowance_runs_out, check_expensive_operation_takes_tokens),
+    ahead=(brisk,),
 )
 def check_counts_expire(services: Bench) -> None:
     """Whatever is kept for callers and logins expires soon after it has lost its meaning."""
-    api = services.start(
-        RATE_LIMIT_REQUESTS="3",
-        RATE_LIMIT_WINDOW_S="5",
-        LOGIN_MAX_FAILURES="2",
-        LOGIN_WINDOW_S="20",
-        CACHE_TTL_S="30",
-        CACHE_STALE_TTL_S="30",
-    )
+    api = services.shared(brisk).api
     visit(api)
     kept = lasting(api.redis)
     for _ in range(4):
         visit(api)
-    most = max(10.0, api.settings.capacity / api.settings.refill, 20.0) + 120
+    most = max(2 * api.settings.window, api.settings.capacity / api.settings.refill, 20.0) + 120
     for key, lifetime in lifetimes(api.redis).items():
         demand(lifetime <= most, f"The Redis key {key} lives for {lifetime:.0f} s more; {most:.0f} s are the most.")
     for key, size in lasting(api.redis).items():
@@ -447,7 +473,7 @@ def visit(api: Api) -> None:
     """Let a new caller use up the allowance and the bucket, and somebody fail to log in until it is throttled."""
     caller, username = api.new_caller(), nonce(8)
     answers = [caller.chat() for _ in range(7)]
-    demand(any(one.status == 429 for one in answers), "Of 7 requests at a limit of 3 none was refused.", answers[-1:])
+    demand(any(one.status == 429 for one in answers), "Of 7 requests at a limit of 2 none was refused.", answers[-1:])
     for tokens in (api.settings.capacity, api.settings.capacity):
         expect(spend(caller, tokens)).status(200, 429)
     for _ in range(3):
@@ -455,15 +481,8 @@ def visit(api: Api) -> None:
         expect(refused).status(401, 429)
 
 
-@check(
-    points=1,
-    hints=[
-        "Limits are settings with a range: at least 1, and a refill above 0.",
-        "Annotated[int, Field(ge=1)], Annotated[float, Field(gt=0)], and a validator for the URL of Redis.",
-    ],
-)
-def check_limit_settings_fail_fast(services: Bench) -> None:
-    """Limits that are out of range, no numbers, or no address of a Redis end the process and are named."""
+def misconfigured(services: Bench) -> None:
+    """Services that must not start."""
     odd = nonce(20)
     settings = [
         BadSetting("RATE_LIMIT_REQUESTS", "0", "0"),
@@ -473,6 +492,19 @@ def check_limit_settings_fail_fast(services: Bench) -> None:
         BadSetting("REDIS_URL", odd, "no address", odd),
     ]
     refuses_settings(services, settings)
+
+
+@check(
+    points=1,
+    hints=[
+        "Limits are settings with a range: at least 1, and a refill above 0.",
+        "Annotated[int, Field(ge=1)], Annotated[float, Field(gt=0)], and a validator for the URL of Redis.",
+    ],
+    ahead=(misconfigured,),
+)
+def check_limit_settings_fail_fast(services: Bench) -> None:
+    """Limits that are out of range, no numbers, or no address of a Redis end the process and are named."""
+    services.shared(misconfigured)
 
 
 @check(guard=True, hints=["Connect to Redis when it is needed, not at import and not in the lifespan."])
