@@ -11,7 +11,7 @@ from tests.mutants import Mutant, all_mutants
 MUTANTS = all_mutants()
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: f"lab{mutant.labs[0]:02d}-{mutant.name}")
 def test_mutant_is_caught(mutant: Mutant, grading: Grading) -> None:
     folder = grading.copy_of_solution(mutant.name)
     mutant.apply(folder)

@@ -63,15 +63,15 @@ MUTANTS = [
     Mutant(
         "has no second model",
         RESILIENCE,
-        "            return await self._first.complete(prompt, within=within)\n        except ModelUnavailable as error:\n",
-        "            return await self._first.complete(prompt, within=within)\n        except ModelUnavailable as error:\n            raise\n",
+        "        except ModelUnavailable as error:\n            first = error\n        try:\n            return replace(",
+        "        except ModelUnavailable:\n            raise\n        try:\n            return replace(",
         {check_fallback_answers},
     ),
     Mutant(
         "does not say that an answer is degraded",
         RESILIENCE,
-        "return replace(await self._second.complete(prompt, within=within), degraded=True)",
-        "return await self._second.complete(prompt, within=within)",
+        "within=min(within, self._time(1))), degraded=True)",
+        "within=min(within, self._time(1))))",
         {check_fallback_answers},
     ),
     Mutant(
