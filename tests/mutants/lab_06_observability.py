@@ -106,12 +106,10 @@ MUTANTS = [
         {check_secrets_stay_out},
     ),
     Mutant(
-        "logs messages when the model fails",
+        "logs the messages that it sends",
         "app/model.py",
-        "        with provider_errors():\n            async with asyncio.timeout(within or self._patience):\n",
-        '        with provider_errors():\n            print(\'{"event": "asking", "timestamp": "2026-01-01T00:00:00Z", '
-        '"level": "info", "prompt": "\' + prompt.text + \'"}\')\n'
-        "            async with asyncio.timeout(within or self._patience):\n",
+        "                reply = await self._llm.ainvoke(",
+        "                __import__('structlog').get_logger().info('asking', prompt=prompt.text)\n                reply = await self._llm.ainvoke(",
         {check_secrets_stay_out},
     ),
     Mutant(
