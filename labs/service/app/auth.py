@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.routing import APIRoute
 
+from app import door
 from app.roles import Role
 
 if TYPE_CHECKING:
@@ -54,8 +55,9 @@ class ProviderRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
-            request.state.caller = await authorized(request, Role.USER)
-            return await handle(request)
+            async with door.entered(request.app):
+                request.state.caller = await authorized(request, Role.USER)
+                return await handle(request)
 
         return answer
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
-from app import cache, limits, resilience
+from app import cache, door, limits, resilience
 from app.auth import ProviderRoute, caller_of
 from app.errors import ModelError
 from app.model import Completion, Model, Prompt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -38,10 +39,10 @@ class Completion:
 class Model(Protocol):
     """Something that answers prompts; `within` seconds bound the answer or, of a stream, the first token."""
 
-    async def complete(self, prompt: Prompt, *, within: float | None = None) -> Completion:
+    async def complete(self, prompt: Prompt, *, within: float = math.inf) -> Completion:
         """Return the answer. Raises ModelError."""
 
-    def stream(self, prompt: Prompt, *, within: float | None = None) -> AsyncGenerator[str | Completion]:
+    def stream(self, prompt: Prompt, *, within: float = math.inf) -> AsyncGenerator[str | Completion]:
         """Yield the tokens as they come, then the whole answer. Raises ModelError."""
 
 
@@ -52,12 +53,12 @@ class ChatModel:
         self.name = name
         # TODO (lab 2): Make a ChatOpenAI that gives up after our deadline, once, and counts the tokens of streams.
 
-    async def complete(self, prompt: Prompt, *, within: float | None = None) -> Completion:
+    async def complete(self, prompt: Prompt, *, within: float = math.inf) -> Completion:
         """Return the answer, asked for once. Raises ModelError."""
         # TODO (lab 2): Await the model (a blocking call would stop all requests), under a deadline.
         raise NotImplementedError
 
-    async def stream(self, prompt: Prompt, *, within: float | None = None) -> AsyncGenerator[str | Completion]:
+    async def stream(self, prompt: Prompt, *, within: float = math.inf) -> AsyncGenerator[str | Completion]:
         """Yield the tokens as they come, then the whole answer. Raises ModelError, also when the stream breaks off."""
         # TODO (lab 2): Pass each token on at once; a stream without a finish_reason has broken off.
         raise NotImplementedError

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 2
 """How often one request asks one model: two models, so at most four completions."""
 LONGEST_PAUSE_S = 0.2
+SHORTEST_CALL_S = 0.1
 
 
 # TODO (lab 7): Stop asking a model that has failed several times in a row; after a pause let one request try it.

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Respons
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer, OAuth2PasswordRequestForm  # SOLUTION 3
 
+from app import door
 from app.passwords import verified  # SOLUTION 3
 from app.roles import Role
 from app.throttle import SharedThrottle, Throttle, survivable, throttle_key  # SOLUTION 3
@@ -137,8 +138,9 @@ class ProviderRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
-            request.state.caller = await authorized(request, Role.USER)
-            return await handle(request)
+            async with door.entered(request.app):
+                request.state.caller = await authorized(request, Role.USER)
+                return await handle(request)
 
         return answer
 

@@ -11,7 +11,7 @@ import openai  # SOLUTION 2
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
-from app import cache, limits, resilience
+from app import cache, door, limits, resilience
 from app.auth import ProviderRoute, caller_of
 from app.errors import ModelError
 from app.model import Completion, Model, Prompt
@@ -138,6 +138,7 @@ async def batch_process(batch: BatchRequest, request: Request, response: Respons
 
     async def result(item: str) -> BatchResult:
         async with places:
+            door.note_arrival()  # each item has the time of a request of its own
             try:
                 completion = await model.complete(Prompt(item.strip()))
             except ModelError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Response
 
-from app import auth, chat, drain, health, jobs, limits, problems, shared, store, telemetry
+from app import auth, chat, door, drain, health, jobs, limits, problems, shared, store, telemetry
 from app.body_limit import BodyLimit
 from app.drain import Drain
 from app.settings import Settings
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open what each topic holds, in the order in which they build on one another; close it in reverse."""
     async with AsyncExitStack() as stack:
-        for topic in (drain, store, shared, auth, limits, chat, health):
+        for topic in (drain, door, store, shared, auth, limits, chat, health):
             await stack.enter_async_context(topic.opened(app))
         yield
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -45,10 +46,10 @@ class Completion:
 class Model(Protocol):
     """Something that answers prompts; `within` seconds bound the answer or, of a stream, the first token."""
 
-    async def complete(self, prompt: Prompt, *, within: float | None = None) -> Completion:
+    async def complete(self, prompt: Prompt, *, within: float = math.inf) -> Completion:
         """Return the answer. Raises ModelError."""
 
-    def stream(self, prompt: Prompt, *, within: float | None = None) -> AsyncGenerator[str | Completion]:
+    def stream(self, prompt: Prompt, *, within: float = math.inf) -> AsyncGenerator[str | Completion]:
         """Yield the tokens as they come, then the whole answer. Raises ModelError."""
 
 
@@ -70,17 +71,17 @@ class ChatModel:
         )
         # END SOLUTION
 
-    async def complete(self, prompt: Prompt, *, within: float | None = None) -> Completion:
+    async def complete(self, prompt: Prompt, *, within: float = math.inf) -> Completion:
         """Return the answer, asked for once. Raises ModelError."""
         # BEGIN SOLUTION 2: Await the model (a blocking call would stop all requests), under a deadline.
         #: raise NotImplementedError
         with provider_errors():
-            async with asyncio.timeout(within or self._patience):
+            async with asyncio.timeout(min(within, self._patience)):
                 reply = await self._llm.ainvoke(conversation(prompt), temperature=prompt.temperature)
             return self._whole(str(reply.content), reply.usage_metadata)
         # END SOLUTION
 
-    async def stream(self, prompt: Prompt, *, within: float | None = None) -> AsyncGenerator[str | Completion]:
+    async def stream(self, prompt: Prompt, *, within: float = math.inf) -> AsyncGenerator[str | Completion]:
         """Yield the tokens as they come, then the whole answer. Raises ModelError, also when the stream breaks off."""
         # BEGIN SOLUTION 2: Pass each token on at once; a stream without a finish_reason has broken off.
         #: raise NotImplementedError
@@ -89,7 +90,7 @@ class ChatModel:
         usage: UsageMetadata | None = None
         finished = False
         with provider_errors():
-            async with aclosing(self._chunks(prompt, within or self._patience)) as chunks:
+            async with aclosing(self._chunks(prompt, min(within, self._patience))) as chunks:
                 async for chunk in chunks:
                     usage = chunk.usage_metadata or usage
                     finished = finished or bool(chunk.response_metadata.get("finish_reason"))

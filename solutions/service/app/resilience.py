@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio  # SOLUTION 7
+import math  # SOLUTION 7
 import random  # SOLUTION 7
 import time  # SOLUTION 7
 from contextlib import aclosing, contextmanager  # SOLUTION 7
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect  # SOLUTION 7
 
+from app import door  # SOLUTION 7
 from app.cache import Answers
 from app.errors import ModelError, ModelUnavailable  # SOLUTION 7
 from app.model import ChatModel, Completion
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 2
 """How often one request asks one model: two models, so at most four completions."""
 LONGEST_PAUSE_S = 0.2
+SHORTEST_CALL_S = 0.1
 
 
 # BEGIN SOLUTION 7: Stop asking a model that has failed several times in a row; after a pause let one request try it.
@@ -42,8 +45,11 @@ class Breaker:
         self._probed = False
 
     @contextmanager
-    def call(self) -> Iterator[None]:
-        """Run one call under the breaker's eyes. Raises ModelUnavailable at once while the model is left alone."""
+    def call(self, *, fair: bool = True) -> Iterator[None]:
+        """Run one call under the breaker's eyes. Raises ModelUnavailable at once while the model is left alone.
+
+        The failure of a call that is not `fair`, because it has too little time, is not the model's.
+        """
         probing = self._failed >= self._allowed
         if probing:
             self._refuse_unless_due()
@@ -51,7 +57,7 @@ class Breaker:
         try:
             yield
         except ModelUnavailable:
-            self._failed += 1
+            self._failed += fair
             self._open_until = time.monotonic() + self._cooldown
             raise
         else:
@@ -80,27 +86,30 @@ class GuardedModel:
     def __init__(self, model: Model, settings: Settings) -> None:
         self._model = model
         self._patience = settings.llm_timeout_s
+        self._fair = self._patience / 2  # with less time than this it is not worth asking again
         self._breaker = Breaker(settings.breaker_failures, settings.breaker_cooldown_s)
 
-    async def complete(self, prompt: Prompt, *, within: float | None = None) -> Completion:
+    async def complete(self, prompt: Prompt, *, within: float = math.inf) -> Completion:
         """Return the answer. Raises ModelError."""
-        deadline = time.monotonic() + (within or self._patience)
+        deadline = self._deadline(within)
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with self._breaker.call():
-                    return await self._model.complete(prompt, within=deadline - time.monotonic())
+                left = deadline - time.monotonic()
+                with self._breaker.call(fair=left >= self._fair):
+                    return await self._model.complete(prompt, within=left)
             except ModelUnavailable as error:
                 await self._pause_or_raise(error, attempt, deadline)
         raise AssertionError("the last attempt returns or raises")
 
-    async def stream(self, prompt: Prompt, *, within: float | None = None) -> AsyncGenerator[str | Completion]:
+    async def stream(self, prompt: Prompt, *, within: float = math.inf) -> AsyncGenerator[str | Completion]:
         """Yield the tokens, then the whole answer. Raises ModelError; asks again only before the first token."""
-        deadline = time.monotonic() + (within or self._patience)
+        deadline = self._deadline(within)
         begun = False
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with self._breaker.call():
-                    async with aclosing(self._model.stream(prompt, within=deadline - time.monotonic())) as tokens:
+                left = deadline - time.monotonic()
+                with self._breaker.call(fair=left >= self._fair):
+                    async with aclosing(self._model.stream(prompt, within=left)) as tokens:
                         async for token in tokens:
                             begun = True
                             yield token
@@ -111,9 +120,15 @@ class GuardedModel:
             else:
                 return
 
+    def _deadline(self, within: float) -> float:
+        """Return when to give up; a request that comes too late says nothing about the model, so it is not asked."""
+        if within < SHORTEST_CALL_S:
+            raise ModelUnavailable("no time left")
+        return time.monotonic() + min(within, self._patience)
+
     async def _pause_or_raise(self, error: ModelUnavailable, attempt: int, deadline: float) -> None:
         """Wait for a random time, so that clients that failed together do not come back together."""
-        late = deadline - time.monotonic() < self._patience / 2
+        late = deadline - time.monotonic() < self._fair
         if attempt == ATTEMPTS or late or isinstance(error, BreakerOpenError):
             raise error
         await asyncio.sleep(random.uniform(0, LONGEST_PAUSE_S))
@@ -126,26 +141,31 @@ class GuardedModel:
 class FallbackModel:
     """Two models: the second answers, degraded, where the first is unavailable."""
 
-    def __init__(self, first: Model, second: Model) -> None:
+    def __init__(self, first: Model, second: Model, patience: float) -> None:
         self._first = first
         self._second = second
+        self._patience = patience
 
-    async def complete(self, prompt: Prompt, *, within: float | None = None) -> Completion:
-        """Return the answer; each model has `within` seconds. Raises ModelError."""
+    def _time(self) -> float:
+        """Return what the request has left of the time of two models and a second."""
+        return door.seconds_left(2 * self._patience + 1)
+
+    async def complete(self, prompt: Prompt, *, within: float = math.inf) -> Completion:
+        """Return the answer. Raises ModelError."""
         try:
-            return await self._first.complete(prompt, within=within)
+            return await self._first.complete(prompt, within=min(within, self._time()))
         except ModelUnavailable as error:
             first = error
         try:
-            return replace(await self._second.complete(prompt, within=within), degraded=True)
+            return replace(await self._second.complete(prompt, within=min(within, self._time())), degraded=True)
         except ModelError as second:
             raise both_failed(first, second) from None
 
-    async def stream(self, prompt: Prompt, *, within: float | None = None) -> AsyncGenerator[str | Completion]:
+    async def stream(self, prompt: Prompt, *, within: float = math.inf) -> AsyncGenerator[str | Completion]:
         """Yield the tokens, then the whole answer. Raises ModelError; changes models only before the first token."""
         begun = False
         try:
-            async with aclosing(self._first.stream(prompt, within=within)) as tokens:
+            async with aclosing(self._first.stream(prompt, within=min(within, self._time()))) as tokens:
                 async for token in tokens:
                     begun = True
                     yield token
@@ -156,7 +176,7 @@ class FallbackModel:
         else:
             return
         try:
-            async with aclosing(self._second.stream(prompt, within=within)) as tokens:
+            async with aclosing(self._second.stream(prompt, within=min(within, self._time()))) as tokens:
                 async for token in tokens:
                     yield replace(token, degraded=True) if isinstance(token, Completion) else token
         except ModelError as second:
@@ -178,7 +198,7 @@ def resilient(settings: Settings, http: openai.DefaultAsyncHttpxClient) -> Model
     #: return ChatModel(settings.llm_model, settings, http)
     names = settings.llm_model, settings.llm_fallback_model
     first, second = (GuardedModel(ChatModel(name, settings, http), settings) for name in names)
-    return FallbackModel(first, second)
+    return FallbackModel(first, second, settings.llm_timeout_s)
     # END SOLUTION
 
 
