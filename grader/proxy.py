@@ -123,7 +123,6 @@ def _settings(port: int, replicas: Sequence[int], health_path: str, interval: fl
             "active": {"uri": health_path, "interval": pause, "timeout": "1s", "fails": 1, "passes": 1},
             "passive": {"fail_duration": pause, "max_fails": 1},
         },
-        "flush_interval": -1,  # tokens pass as they come
         "headers": {"response": {"set": {SERVED_BY: ["{http.reverse_proxy.upstream.hostport}"]}}},
     }
     server = {

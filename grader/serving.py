@@ -6,6 +6,7 @@ log lines, tracebacks and exit codes of uvicorn's own command.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -62,7 +63,8 @@ def _module_name(path: Path) -> str:
 
 def cold_argv(app: str, factory: bool, listener: int) -> list[str]:
     """Return the command that serves in a fresh interpreter."""
-    boot = f"import sys; sys.path.append({str(_HERE.parent)!r}); from grader.serving import run_cold; run_cold()"
+    imports = f"sys.path.insert(0, {str(_HERE.parent)!r}); from grader.serving import run_cold; del sys.path[0]"
+    boot = f"import sys; {imports}; run_cold()"
     return [sys.executable, "-s", "-P", "-c", boot, app, str(int(factory)), str(listener)]
 
 
@@ -115,16 +117,10 @@ def _replace_environment(env: Mapping[str, str]) -> None:
 
 
 def _forget_the_past() -> None:
-    """Leave no trace of the launcher in what the service can see, and no state that forks would share."""
+    """Leave no trace of the launcher in what the service can see."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "grader"]:
         del sys.modules[name]
     sys.modules["__main__"] = ModuleType("__main__")
-    if drawing := sys.modules.get("random"):
-        drawing.seed()
-    if numpy_random := sys.modules.get("numpy.random"):
-        numpy_random.seed()
-    if tempfile := sys.modules.get("tempfile"):
-        tempfile.tempdir = None  # type: ignore[attr-defined]
 
 
 def _serve(app: str, *, factory: bool, listener: int) -> None:
@@ -147,13 +143,13 @@ def _serve(app: str, *, factory: bool, listener: int) -> None:
                 said = "Uvicorn running on http://%s:%d (Press CTRL+C to quit)"
                 logging.getLogger("uvicorn.error").info(said, host, port)
 
+    config = uvicorn.Config(app, factory=factory)
+    server = Server(config)
     try:
-        config = uvicorn.Config(app, factory=factory)
-        config.load_app()
-        server = Server(config)
-        server.run(sockets=[socket.socket(fileno=listener)])
-    except KeyboardInterrupt:
-        return
+        if hasattr(config, "load_app"):  # older versions load it in `run`
+            config.load_app()
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[socket.socket(fileno=listener)])
     except Exception as error:  # noqa: BLE001  # uncaught, as far as the learner is concerned
         shown = error.with_traceback(_theirs(error.__traceback__))
         sys.excepthook(type(shown), shown, shown.__traceback__)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Limits", "Process", "Supervisor", "SupervisorError"]
 
 _ROOT = Path(__file__).resolve().parents[1]
-_BOOT = f"import sys; sys.path.append({str(_ROOT)!r}); from grader.launcher import main; main()"
+_BOOT = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from grader.launcher import main; del sys.path[0]; main()"
 
 _END_LIMIT = KEEPER_LIMIT + 2.0
 
