@@ -176,8 +176,10 @@ def _or(left: Result, right: Result) -> Result:
 
 
 def _compare(operator: str, left: Result, right: Result) -> Result:
-    if isinstance(left, Unknown | Mapping) or isinstance(right, Unknown | Mapping):
+    if isinstance(left, Unknown) or isinstance(right, Unknown):
         return UNKNOWN
+    if isinstance(left, Mapping) or isinstance(right, Mapping):
+        return operator == "!="
     if operator in {"==", "!="}:
         return _same(left, right) == (operator == "==")
     first, second = _number(left), _number(right)

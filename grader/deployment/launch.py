@@ -44,13 +44,21 @@ def of_script(script: str, *, read: Read, environment: Mapping[str, str], progra
     found = shell.commands(script)
     if not found:
         return Launch((), "", None)
-    last = found[-1] if found[-1].words else found[0]
+    last = _decisive(found)
     alone = program == "bash" and last.joint == "" and "|" not in {c.joint for c in found}
     replaced = last.replaces or alone
     known = {**environment, **dict(word.split("=", 1) for c in found for word in c.assigned)}
     inner = of_words(last.words, read=read, environment=known, expands=True)
     signalled = inner.signalled if replaced else (None if "trap" in script else False)
     return _with(inner, signalled=signalled, expands=True, honours_port=_port_in(inner, script))
+
+
+def _decisive(found: list[shell.Command]) -> shell.Command:
+    """Return the command that runs on at the end: the last, or the first of the last pipe."""
+    index = len(found) - 1 if found[-1].words else 0
+    while index and found[index - 1].joint in {"|", "|&"}:
+        index -= 1
+    return found[index]
 
 
 def _port_in(inner: Launch, script: str) -> bool | None:
@@ -103,8 +111,9 @@ def _of_shell(words: tuple[str, ...], read: Read, environment: Mapping[str, str]
 
 def _of_file(words: tuple[str, ...], read: Read, environment: Mapping[str, str], *, expands: bool) -> Launch:
     """Judge an unknown program: a shell script of the service is read through, Python code is looked into."""
-    module = len(words) > 1 and words[0] == "python -m"
-    name = words[1] if module or (re.fullmatch(r"python[0-9.]*", base(words[0])) and len(words) > 1) else words[0]
+    python = shell.is_python(base(words[0]))
+    module = python and words[1:2] == ("-m",) and len(words) > 2
+    name = words[2] if module else words[1] if python and len(words) > 1 else words[0]
     text = _python(name, read) if module else read(name)
     if text is None:
         return Launch(words, "", None, expands)

@@ -54,6 +54,11 @@ def _command(words: list[str], joint: str) -> list[Command]:
     return [Command(tuple(rest), tuple(assigned), replaces, joint)]
 
 
+def is_python(name: str) -> bool:
+    """Whether a program is a Python interpreter."""
+    return bool(re.fullmatch(r"python[0-9.]*", name))
+
+
 def base(word: str) -> str:
     """Return the program's name without its folder."""
     return word.rsplit("/", 1)[-1]
@@ -95,9 +100,8 @@ def unwrap(words: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
         elif name in _PREFIXES or name in _TRACERS:
             group = group or name in _GROUP_SIGNAL or (name.startswith("tini") and "-g" in rest)
             words = _after_flags(rest[1:] if name in _USERS and rest[:1] != ("--",) else rest)
-        elif re.fullmatch(r"python[0-9.]*", name) and rest[:1] == ("-m",) and len(rest) > 1:
-            words = ("python -m", *rest[1:]) if rest[1] not in SERVERS else rest[1:]
-            break
+        elif is_python(name) and rest[:1] == ("-m",) and rest[1:2] and rest[1] in SERVERS:
+            words = rest[1:]
         else:
             break
     return words, group
