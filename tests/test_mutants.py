@@ -20,6 +20,7 @@ def test_mutant_is_caught(mutant: Mutant, grading: Grading) -> None:
     assert len(report.checks) == len(mutant.checks)
     assert failed(report), "no check that was named has failed"
     assert all(result.blocking for result in report.checks), failures(report)
+    assert not any("does not start" in result.message for result in report.checks), failures(report)
 
 
 def test_faults_differ() -> None:
