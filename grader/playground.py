@@ -102,20 +102,26 @@ def environment(model: Mapping[str, str], redis_url: str) -> dict[str, str]:
     """Return what the service is started with: the caller's own variables win over ours."""
     database = workspace.home() / "playground.db"
     database.parent.mkdir(parents=True, exist_ok=True)
-    clients = {role: hashlib.sha256(key.encode()).hexdigest() for role, key in KEYS.items()}
     ours = {
         "OPENAI_BASE_URL": model.get("OPENAI_BASE_URL", ""),
         "OPENAI_API_KEY": model.get("OPENAI_API_KEY", ""),
+        "DATABASE_URL": f"sqlite:///{database.resolve()}",
+        "FORWARDED_ALLOW_IPS": "",
+        "PYTHONUNBUFFERED": "1",
+    }
+    return {**callers(), **ours, **os.environ, "REDIS_URL": redis_url}
+
+
+def callers() -> dict[str, str]:
+    """Return the variables that tell a service who may call."""
+    clients = {role: hashlib.sha256(key.encode()).hexdigest() for role, key in KEYS.items()}
+    return {
         "API_KEYS": json.dumps({digest: {"client": f"lab-{role}", "role": role} for role, digest in clients.items()}),
         "SEED_USERS": json.dumps([{"username": u, "password": PASSWORD, "role": r} for u, r in USERS.items()]),
         "JWT_SECRET": "for-your-own-machine-only-0123456789",
         "JWT_ISSUER": "http://localhost",
         "JWT_AUDIENCE": "playground",
-        "DATABASE_URL": f"sqlite:///{database.resolve()}",
-        "FORWARDED_ALLOW_IPS": "",
-        "PYTHONUNBUFFERED": "1",
     }
-    return {**ours, **os.environ, "REDIS_URL": redis_url}
 
 
 def _welcome(port: int, env: Mapping[str, str], page: str | None) -> str:

@@ -1,0 +1,1 @@
+"""What the exercises of each notebook ask for, one module a notebook."""
