@@ -58,8 +58,8 @@ class Result:
 class Generator:
     """Locust, headless, with a fixed number of users."""
 
-    def __init__(self, supervisor: Supervisor, directory: Path, users: int) -> None:
-        """Start it; it makes ready beside whatever else is done."""
+    def __init__(self, supervisor: Supervisor, directory: Path, users: int, *, patience: float = PATIENCE) -> None:
+        """Start it; it makes ready beside whatever else is done. A client waits ``patience`` seconds for an answer."""
         self._channel, theirs = socket.socketpair()
         self._log = directory / "locust.log"
         self._buffer = b""
@@ -71,7 +71,7 @@ class Generator:
                 [*locust("crowd"), "--headless", *f"--users {users} --spawn-rate {users}".split(), "--only-summary"],
                 env={
                     "LOAD_CHANNEL": str(theirs.fileno()),
-                    "LOAD_PATIENCE": str(PATIENCE),
+                    "LOAD_PATIENCE": str(patience),
                     "HOME": str(home),
                     "LANG": "C.UTF-8",
                 },
