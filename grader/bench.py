@@ -204,8 +204,9 @@ class Bench:
                 name=name,
             )
         except StartFailedError as failed:
-            place = f" ({failed.problem.place})" if failed.problem.place else ""
-            raise Broken(f"{failed.problem.detail or failed.problem.cause}{place}") from None
+            last = next((line for line in reversed(failed.problem.log) if line.strip()), "")
+            said = failed.problem.detail or " ".join([failed.problem.cause, last[:200]]).strip()
+            raise Broken(f"{said} ({failed.problem.place})" if failed.problem.place else said) from None
         except OSError as error:
             raise Broken(f"{argv[0]} cannot be started: {error.strerror}.") from None
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -10,6 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 from grader import patience, startup, wire
 from grader.report import StartProblem
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 
 START_LIMIT = 10.0
 """Seconds within which the contract wants the first answer; a busy machine is given more."""
+
+COMMAND_LIMIT = 30.0
+"""Seconds for a start command of the learner's: nothing is preloaded, and some servers import twice."""
 
 PRELOAD = (
     "uvicorn.lifespan.on",
@@ -131,7 +137,7 @@ class Service:
         process = supervisor.spawn(argv, env=told, cwd=submission.root, log=log_path)
         service = cls(process, ("127.0.0.1", port), log_path, name)
         service._await_port(submission)
-        service._await_first_answer(submission)
+        service._await_first_answer(submission, limit=COMMAND_LIMIT)
         return service
 
     def _await_port(self, submission: Submission) -> None:
@@ -139,10 +145,11 @@ class Service:
         watch = patience.Stopwatch()
         while not self.accepts():
             code = self.process.wait(0.05)
+            self._watch_children()
             watch.stop()
             if code is not None and not self.accepts():
                 problem = startup.explain(self.lines(), code, submission.root, submission.app)
-            elif watch.elapsed - watch.starved > START_LIMIT + 2 * patience.GRACE:
+            elif watch.elapsed - watch.starved > COMMAND_LIMIT:
                 said = f"Nothing listens on port {self.address[1]}, which the environment names as PORT."
                 problem = StartProblem(cause=said, log=tuple(self.lines()[-startup.TAIL :]))
             else:
@@ -150,16 +157,22 @@ class Service:
             self.stop(grace=0.5)
             raise StartFailedError(problem)
 
+    def _watch_children(self) -> None:
+        """Let the wait of what it started for a processor count too: the server may stand behind a shell."""
+        with contextlib.suppress(psutil.Error):
+            children = psutil.Process(self.process.pid).children(recursive=True)
+            patience.WATCHED.update(child.pid for child in children)
+
     def accepts(self, host: str = "127.0.0.1") -> bool:
         """Whether a connection to its port is accepted, at this or another address of the machine."""
         with socket.socket() as probe:
             probe.settimeout(1.0)
             return probe.connect_ex((host, self.address[1])) == 0
 
-    def _await_first_answer(self, submission: Submission) -> None:
+    def _await_first_answer(self, submission: Submission, *, limit: float = START_LIMIT) -> None:
         watch = patience.Stopwatch()
         request = wire.Request("GET", "/health", ((b"Host", b"localhost"),))
-        talk = wire.Talk(self.address, request, time.monotonic() + 10 * START_LIMIT)
+        talk = wire.Talk(self.address, request, time.monotonic() + 10 * limit)
         talk.open()
         while not talk.wait(until=time.monotonic() + 0.05):
             code = self.process.poll()
@@ -167,7 +180,7 @@ class Service:
                 problem = startup.explain(self.lines(), code, submission.root, submission.app)
                 break
             watch.stop()
-            if watch.elapsed - watch.starved > START_LIMIT + 2 * patience.GRACE:
+            if watch.elapsed - watch.starved > limit + 2 * patience.GRACE:
                 problem = startup.explain_hang(self.lines(), self.process.pid, submission.root, watch.elapsed)
                 break
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import signal
 import sys
@@ -12,12 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from grader import Api, Bench, Broken, Caller, Lab, Provider, Skip, Stack, check, demand, expect
-from grader.deployment import RULES, Finding, Tree, inspect, shell
+from grader.deployment import RULES, Finding, Tree, inspect, runnable
 from grader.deployment.engine import Container, EngineError, NoNetworkError, find_engine
-from grader.deployment.image import Image
 from grader.deployment.procfile import web_line
+from grader.deployment.runnable import NotRunnableError
 from grader.deployment.second_opinion import opinions
-from grader.deployment.start import image_launch, moves_code
 from grader.patience import Stopwatch
 from grader.settings import Settings
 
@@ -323,14 +321,15 @@ def heard_from_outside(api: Api) -> None:
         "Run the line yourself: PORT=9999 sh -c '<what stands after web:>', then ask port 9999.",
         "Is the application's name right, seen from this folder?",
     ],
-    timeout=90,
+    timeout=180,
 )
 def check_procfile_command_runs(services: Bench, provider: Provider) -> None:
     """The Procfile's web command answers on $PORT from outside, and after SIGTERM finishes what it began."""
-    line = web_line(Tree(services.submission.root))
+    tree = Tree(services.submission.root)
+    line = web_line(tree)
     if line is None:
         raise Broken("The Procfile has no line that starts with `web:`.")
-    api = services.command(["sh", "-c", line.command], LLM_TIMEOUT_S="20")
+    api = services.command(as_run_here(lambda: runnable.of_procfile(tree, line.command)), LLM_TIMEOUT_S="20")
     heard_from_outside(api)
     drains(api, provider, whole_group=True)
 
@@ -341,38 +340,27 @@ def check_procfile_command_runs(services: Bench, provider: Provider) -> None:
         "This is the CMD alone, run as a process without a container: PORT is set, and nothing else is different.",
         "SIGTERM goes to the first process alone. With a shell in front, who tells the server?",
     ],
-    timeout=90,
+    timeout=180,
 )
 def check_image_command_runs(services: Bench, provider: Provider) -> None:
     """The Dockerfile's start command answers on $PORT from outside, and SIGTERM reaches the server in mid-request."""
     tree = Tree(services.submission.root)
     if tree.image is None:
         raise Broken("There is no Dockerfile that can be read.")
-    words = start_words(tree, tree.image)
-    given = {name: each.value.text for name, each in tree.image.settings.items() if name not in _OURS}
-    api = services.command(words, given=given, LLM_TIMEOUT_S="20")
+    image = tree.image
+    words = as_run_here(lambda: runnable.of_image(tree, image))
+    demand(words, "The Dockerfile has neither CMD nor ENTRYPOINT.")
+    api = services.command(words, given=runnable.environment(image), LLM_TIMEOUT_S="20")
     heard_from_outside(api)
     drains(api, provider, whole_group=False)
 
 
-_OURS = frozenset(
-    {"PATH", "HOME", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LD_PRELOAD", "TMPDIR"}
-)
-
-
-def start_words(tree: Tree, image: Image) -> list[str]:
-    """Return what the image starts, as this machine can run it. Raises ``Broken``, and ``Skip`` where it cannot."""
-    started = image_launch(tree)
-    if started is None:
-        raise Broken("The Dockerfile has neither CMD nor ENTRYPOINT.")
-    steps = [step for step in (image.entrypoint, image.command) if step]
-    if len(steps) == 1 and steps[0].words is None:
-        return ["/bin/sh", "-c", steps[0].text]
-    words = shell.unwrap(tuple(word for step in steps for word in (step.words or ("/bin/sh", "-c", step.text))))[0]
-    program = shutil.which(words[0], path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}") if words else None
-    if program is None or moves_code(tree, image):
-        raise Skip(f"`{shlex.join(words)[:80]}` needs the image's own files: only a container engine can run it.")
-    return [program, *words[1:]]
+def as_run_here(words: Callable[[], list[str]]) -> list[str]:
+    """Return a start command as this machine can run it. Raises ``Skip`` where it cannot."""
+    try:
+        return words()
+    except NotRunnableError as problem:
+        raise Skip(str(problem)) from None
 
 
 # -- backup and restore, run ----

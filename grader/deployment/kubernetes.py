@@ -172,7 +172,8 @@ def k8s_no_resources(tree: Tree) -> Iterator[Spot]:
             if not container.map("resources", "requests") and not container.map("resources", "limits"):
                 given = "resources" in container
                 what = f"container {text(container.get('name'))} has {'empty' if given else 'no'} resources."
-                yield each.spot(container, "resources" if given else "image", what)
+                helper = any(other.map("resources") for other in each.containers)
+                yield each.spot(container, "resources" if given else "image", what, advice=helper)
 
 
 def _autoscalers(tree: Tree) -> list[Map]:
