@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from grader.notebook.exercise import TODO, exercise
+    from grader.notebook.judge import TODO, exercise
 
 __all__ = ["TODO", "exercise", "load_ipython_extension"]
 
@@ -27,4 +27,4 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
     if name not in {"TODO", "exercise"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("grader.notebook.exercise"), name)
+    return getattr(import_module("grader.notebook.judge"), name)

@@ -45,7 +45,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 @magics_class
-class CourseMagics(Magics):  # type: ignore[misc] # IPython's traits are untyped
+class CourseMagics(Magics):  # IPython's traits are untyped
     """One set a kernel; the processes behind it start with the first word that needs them."""
 
     def __init__(self, shell: InteractiveShell) -> None:

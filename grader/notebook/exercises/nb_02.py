@@ -27,9 +27,7 @@ def request(parts: tuple[Any, Any, Any], draw: random.Random) -> None:
     from pydantic import ValidationError, create_model  # noqa: PLC0415 - the learner's cell has imported it
 
     message, temperature, config = parts
-    model: Any = create_model(
-        "ChatRequest", __config__=config, message=(message, ...), temperature=(temperature, 0.7)
-    )
+    model: Any = create_model("ChatRequest", __config__=config, message=(message, ...), temperature=(temperature, 0.7))
 
     def understood(body: str) -> Any:  # noqa: ANN401 - what the learner's model makes of it
         try:
@@ -85,7 +83,9 @@ def problems(presentable: Callable[[Sequence[dict[str, Any]]], Any], draw: rando
         demand(isinstance(said, list) and len(said) == len(errors), f"{len(errors)} error(s) in, {said!r} out")
         text = json.dumps(said, default=repr)
         demand(secret not in text, f"what was sent, {value!r}, stands in the answer: {text[:160]}")
-        demand(all(set(each) == {"loc", "msg"} for each in said), f"each has loc and msg and nothing else: {text[:160]}")
+        demand(
+            all(set(each) == {"loc", "msg"} for each in said), f"each has loc and msg and nothing else: {text[:160]}"
+        )
         for each, error_ in zip(said, errors, strict=True):
             demand(list(each["loc"]) == list(error_["loc"]), f"loc is {list(error_['loc'])}, not {each['loc']!r}")
             demand(each["msg"] == error_["msg"], f"msg is {error_['msg']!r}, not {each['msg']!r}")
@@ -151,7 +151,7 @@ async def _judged(run_batch: RunBatch, items: list[str], bad: set[str], at_once:
             inside -= 1
 
     try:
-        said = await asyncio.wait_for(run_batch(list(items), ask, at_once), 5)
+        said: Any = await asyncio.wait_for(run_batch(list(items), ask, at_once), 5)
     except RuntimeError:
         demand(holds=False, otherwise=f"one item of {len(items)} failed, and the whole batch with it")
         return

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 from grader.figures.limits import busiest, sliding_window
-from grader.notebook.exercise import demand, exercise_check
+from grader.notebook.judge import demand, exercise_check
 
 Allow = Callable[[list[float], float, int, float], bool]
 Take = Callable[[float, float, float, float, float, float], tuple[bool, float]]
