@@ -1,4 +1,3 @@
-# ruff: noqa
 """Notebook 04: the exercise cells solved, and for each a wrong attempt that its check has to refuse."""
 
 
