@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from grader.notebook.judge import TODO, exercise
+    from grader.notebook.standing import progress
 
-__all__ = ["TODO", "exercise", "load_ipython_extension"]
+__all__ = ["TODO", "exercise", "load_ipython_extension", "progress"]
+
+_HOMES = {"TODO": "judge", "exercise": "judge", "progress": "standing"}
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
@@ -25,6 +28,6 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
-    if name not in {"TODO", "exercise"}:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("grader.notebook.judge"), name)
+    return getattr(import_module(f"grader.notebook.{_HOMES[name]}"), name)
