@@ -193,8 +193,8 @@ class Collector:
         names = {one.service for one in exchanges if one.service}
         lines: list[str] = []
         for service in self.bench.recent(names):
-            fresh = service.lines()
-            lines += fresh[mark:] if self._main and service is self._main.service else fresh
+            since = mark if self._main and service is self._main.service else 0
+            lines += service.lines()[max(since, service.start_lines) :]
         ids = {one.request_id for one in exchanges if one.request_id}
         about = [line for line in lines if any(each in line for each in ids)]
         root = f"{self.bench.submission.root}/"

@@ -89,6 +89,7 @@ class Service:
         self.address = address
         self.log_path = log_path
         self.name = name
+        self.start_lines = 0
         patience.WATCHED.add(process.pid)
 
     @classmethod
@@ -185,6 +186,7 @@ class Service:
                 break
         else:
             if talk.status is not None:
+                self.start_lines = len(self.lines())
                 return
             self.process.wait(0.5)
             code = self.process.poll()
