@@ -144,13 +144,16 @@ def unfinished(value: object) -> bool:
 
 def _open(function: Callable[..., Any]) -> bool:
     code = function.__code__
-    if "TODO" in code.co_names or ... in code.co_consts:
+    if "TODO" in code.co_names or ... in code.co_consts or code.co_code == _nothing.__code__.co_code:
         return True
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):
         return False
     return any(isinstance(node, ast.Constant) and node.value is ... for node in ast.walk(tree))
+
+
+def _nothing() -> None: ...
 
 
 def _place(problem: Exception) -> str:
