@@ -6,73 +6,28 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 
-from grader import Api, Bench, Caller, Exchange, Inconclusive, Lab, Provider, burst, check, demand, expect, new_message
+from grader import Api, Bench, Inconclusive, Lab, Provider, burst, check, demand, expect, new_message
 from grader.allowance import Tally, announced, clear_of_boundary, retry_after, sleep_into_boundary, sleep_until
 from grader.client import nonce
 from grader.lifetimes import lasting, lifetimes
-from grader.refusals import PROVIDER_ROUTES, BadSetting, challenged, refuses_settings, valid_body
+from grader.limited import (
+    EXPENSIVE,
+    brisk,
+    exhaust,
+    misconfigured,
+    pair,
+    rate,
+    spend,
+    verify_refusals,
+    visit,
+)
+from grader.refusals import PROVIDER_ROUTES, challenged, valid_body
 
 lab = Lab(minutes=75, users=2, parts=2)
 
-EXPENSIVE = "/expensive-operation"
 PROXY_HEADERS = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "True-Client-IP")
-
-
-def rate(api: Api) -> float:
-    """Requests per second that a caller's allowance may grow by."""
-    return api.settings.limit / api.settings.window
-
-
-def spend(caller: Caller, tokens: object) -> Exchange:
-    """POST /expensive-operation."""
-    return caller.post(EXPENSIVE, params={"tokens_needed": tokens})
-
-
-def exhaust(api: Api, caller: Caller, how: str = "one after another") -> Tally:
-    """Send some more requests than the limit, and verify what passed."""
-    clear_of_boundary(api.settings.window)
-    tally = Tally.of([caller.chat() for _ in range(api.settings.limit + 2)])
-    tally.verify(api.settings.limit, rate(api), how)
-    return tally
-
-
-def pair(services: Bench) -> tuple[Api, Api]:
-    """Two replicas."""
-    one, two = services.replicas(2)
-    return one, two
-
-
-@dataclass(frozen=True)
-class Brisk:
-    """A service whose windows end soon, and a caller who has paused since the lab began."""
-
-    api: Api
-    idle: Caller
-    since: float
-
-
-def brisk(services: Bench) -> Brisk:
-    """Start it."""
-    api = services.start(
-        RATE_LIMIT_REQUESTS="2",
-        RATE_LIMIT_WINDOW_S="2.5",
-        LOGIN_MAX_FAILURES="2",
-        LOGIN_WINDOW_S="20",
-        CACHE_TTL_S="30",
-        CACHE_STALE_TTL_S="30",
-    )
-    idle = api.new_caller()
-    expect(idle.chat()).status(200)
-    return Brisk(api, idle, time.monotonic())
-
-
-def verify_refusals(api: Api, refused: Iterable[Exchange]) -> None:
-    """Every refusal says how many seconds to wait, 1 to W + 1."""
-    for exchange in refused:
-        retry_after(exchange, math.floor(api.settings.window + 1))
 
 
 @check(
@@ -467,31 +422,6 @@ def check_counts_expire(services: Bench) -> None:
         grown = size - kept.get(key, 0)
         few = grown <= 2 and key in kept
         demand(few, f"The Redis key {key} never expires, and more is kept with every caller or login.")
-
-
-def visit(api: Api) -> None:
-    """Let a new caller use up the allowance and the bucket, and somebody fail to log in until it is throttled."""
-    caller, username = api.new_caller(), nonce(8)
-    answers = [caller.chat() for _ in range(7)]
-    demand(any(one.status == 429 for one in answers), "Of 7 requests at a limit of 2 none was refused.", answers[-1:])
-    for tokens in (api.settings.capacity, api.settings.capacity):
-        expect(spend(caller, tokens)).status(200, 429)
-    for _ in range(3):
-        refused = api.anonymous.post("/login", data={"username": username, "password": nonce()})
-        expect(refused).status(401, 429)
-
-
-def misconfigured(services: Bench) -> None:
-    """Services that must not start."""
-    odd = nonce(20)
-    settings = [
-        BadSetting("RATE_LIMIT_REQUESTS", "0", "0"),
-        BadSetting("RATE_LIMIT_WINDOW_S", odd, "no number", odd),
-        BadSetting("BUCKET_CAPACITY", "2.5", "no integer"),
-        BadSetting("BUCKET_REFILL_PER_S", "0", "0"),
-        BadSetting("REDIS_URL", odd, "no address", odd),
-    ]
-    refuses_settings(services, settings)
 
 
 @check(
