@@ -17,6 +17,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ SUPERUSER = "grader"
 INIT_LIMIT = 120.0
 """Seconds for initdb on a busy machine."""
 
+_ABANDONED = 3600.0  # seconds
 _CACHE = "production-deployment-workbook"
 
 
@@ -77,6 +79,9 @@ def _build(target: Path, fill: Callable[[Path], None], *, mode: int) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if os.getuid() == 0:
         target.parent.chmod(0o755)  # ours, whatever the umask
+    for left in target.parent.glob(".building-*"):
+        if time.time() - left.stat().st_mtime > _ABANDONED:  # by a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
     building = Path(tempfile.mkdtemp(prefix=".building-", dir=target.parent))
     try:
         fill(building)

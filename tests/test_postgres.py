@@ -141,6 +141,9 @@ def cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_two_at_once_make_the_first_data_directory(cache: Path, supervisor: Supervisor, tmp_path: Path) -> None:
+    abandoned = cache / ".building-before"
+    abandoned.mkdir(parents=True)
+    os.utime(abandoned, (0, 0))
     program = pgdata.runnable(parts.find_postgres())
     passwords: list[str] = []
 
