@@ -159,6 +159,11 @@ def _defaults(tree: Tree) -> bool:
     return any(mapping(limit).map("default") or mapping(limit).map("defaultRequest") for limit in limits)
 
 
+def _reckoned(container: Map) -> bool:
+    """Whether a container says what it needs, or may take."""
+    return bool(container.map("resources", "requests") or container.map("resources", "limits"))
+
+
 @rule(
     "k8s-no-resources",
     KIND,
@@ -169,10 +174,10 @@ def k8s_no_resources(tree: Tree) -> Iterator[Spot]:
     """Every container of the service says what it needs."""
     for each in workloads(tree) if not _defaults(tree) else []:
         for container in each.containers:
-            if not container.map("resources", "requests") and not container.map("resources", "limits"):
+            if not _reckoned(container):
                 given = "resources" in container
                 what = f"container {text(container.get('name'))} has {'empty' if given else 'no'} resources."
-                helper = any(other.map("resources") for other in each.containers)
+                helper = any(_reckoned(other) for other in each.containers)
                 yield each.spot(container, "resources" if given else "image", what, advice=helper)
 
 
