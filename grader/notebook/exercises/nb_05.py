@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grader.notebook.exercise import demand, exercise_check
+from grader.notebook.judge import demand, exercise_check
 
 Question = tuple[str, str, float, str]
 Key = Callable[[str, str, float, str], str]
