@@ -68,6 +68,22 @@ def check_lines_are_json(api: Api, provider: Provider) -> None:
 
 
 @check(
+    points=1,
+    hints=["uvicorn says good-bye through its own loggers: uvicorn and uvicorn.error have handlers of their own."],
+    needs=(check_lines_are_json,),
+)
+def check_last_words_are_json(services: Bench) -> None:
+    """The lines that the service writes while it ends are JSON objects too."""
+    api = services.start()
+    expect(api.new_caller().chat()).status(200)
+    book = Logbook(api.service)
+    api.service.terminate()
+    api.service.process.wait(15)
+    for record in book.records():
+        verify(record)
+
+
+@check(
     points=3,
     hints=[
         "A middleware around everything sees every answer, errors included.",
@@ -223,10 +239,11 @@ def _is_seconds(value: str) -> bool:
         "/livez asks nobody, /readyz asks the database, /health asks all three.",
     ],
 )
-def check_probes_when_all_is_well(api: Api, provider: Provider) -> None:
+def check_probes_when_all_is_well(services: Bench, provider: Provider) -> None:
     """/livez, /readyz and /health answer 200 without credentials, and spend no token of the provider."""
     before = len(provider.calls(kind="chat")) + len(provider.calls(kind="embeddings"))
-    for path in ("/livez", "/readyz"):
+    api = services.start()
+    for path in ("/livez", "/readyz", "/health"):
         expect(api.anonymous.get(path)).status(200)
     exchange = api.anonymous.get("/health")
     expect(exchange).status(200).field("status", "healthy").field("timestamp", lambda text: isinstance(text, str))

@@ -68,13 +68,6 @@ MUTANTS = [
         {check_different_questions_differ},
     ),
     Mutant(
-        "joins the parts of the key with a colon",
-        CACHE,
-        KEY,
-        'digest("answer", caller, self._settings.llm_model, f"{prompt.text}:{prompt.temperature}")',
-        {check_different_questions_differ},
-    ),
-    Mutant(
         "ignores case in questions",
         CACHE,
         KEY,
@@ -128,9 +121,15 @@ MUTANTS = [
     ),
     Mutant(
         "stops when the first of many leaves",
-        CACHE,
-        "return await asyncio.shield(flight)",
-        "return await flight",
+        "app/chat.py",
+        "    answer = await answers.answer(caller_of(request).id, prompt)\n",
+        "    task = asyncio.ensure_future(answers.answer(caller_of(request).id, prompt))\n"
+        "    gone = asyncio.ensure_future(resilience.disconnected(request))\n"
+        "    await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)\n"
+        "    if not task.done():\n"
+        "        for flight in list(answers._answers._flights.values()):\n"
+        "            flight.cancel()\n"
+        "    answer = await task\n",
         {check_first_may_leave},
     ),
     Mutant(

@@ -7,6 +7,7 @@ from grader.checks.lab_06_observability import (
     check_database_loss_is_seen,
     check_ids_do_not_mix,
     check_labels_are_bounded,
+    check_last_words_are_json,
     check_lines_are_json,
     check_lines_cannot_be_forged,
     check_metrics_can_be_scraped,
@@ -61,7 +62,7 @@ MUTANTS = [
         TELEMETRY,
         "logging.getLogger(name).handlers.clear()",
         "pass",
-        {check_lines_are_json},
+        {check_last_words_are_json},
     ),
     Mutant(
         "has two records of each request",
