@@ -69,4 +69,4 @@ async def opened(app: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-# TODO (lab 3): Add login, a greeting for users, and the removal of users by admins.
+# TODO (lab 3): Add POST /login, GET /protected for users, and DELETE /admin/users/{username} for admins.

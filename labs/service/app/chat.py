@@ -60,13 +60,13 @@ AnswersDep = Annotated[cache.Answers, Depends(answers_of)]
 Allowance = Annotated[dict[str, str], Depends(limits.one_request)]
 
 
-# TODO (lab 2): Answer a message with what the model said, what it cost, and which model it was.
+# TODO (lab 2): Add POST /chat: what the model said, what it really cost, and which model it was.
 
 
-# TODO (lab 2): Send each token as it comes, as server-sent events, and stop the model when the client is gone.
+# TODO (lab 2): Add POST /chat/stream: each token at once as a server-sent event; a client that goes stops it all.
 
 
-# TODO (lab 2): Summarize a text; what the model is told depends on the length.
+# TODO (lab 2): Add POST /summarize: what the model is told depends on the length.
 
 
-# TODO (lab 2): Answer the items side by side, some at a time; one that fails must not fail the others.
+# TODO (lab 2): Add POST /batch-process: some items at a time, and one that fails does not fail the others.

@@ -40,4 +40,4 @@ async def report(app: FastAPI) -> Response:
     return JSONResponse({"status": "healthy"})
 
 
-# TODO (lab 6): Add two probes for orchestrators: restart me if not live, send me no traffic if not ready.
+# TODO (lab 6): Add GET /livez (if it fails, restart me) and GET /readyz (if it fails, send me no traffic).

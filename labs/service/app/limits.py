@@ -39,4 +39,4 @@ async def one_request(request: Request) -> dict[str, str]:
     return await admit(request)
 
 
-# TODO (lab 4): Add an operation that costs as many tokens as the caller says.
+# TODO (lab 4): Add POST /expensive-operation, which costs as many tokens as the caller says.

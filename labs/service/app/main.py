@@ -58,4 +58,4 @@ async def root() -> str:
     return "It works on my machine"
 
 
-# TODO (lab 1): Answer on /health, for whoever watches over the service.
+# TODO (lab 1): Add GET /health, for whoever watches over the service; `health.report` knows what to say.

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
 
     from langchain_core.messages.ai import UsageMetadata
+    from openai import DefaultAsyncHttpxClient
 
     from app.settings import Settings
 
@@ -49,7 +50,7 @@ class Model(Protocol):
 class ChatModel:
     """One model of an OpenAI-compatible provider, called through LangChain."""
 
-    def __init__(self, name: str, settings: Settings, http: openai.DefaultAsyncHttpxClient) -> None:
+    def __init__(self, name: str, settings: Settings, http: DefaultAsyncHttpxClient) -> None:
         self.name = name
         # TODO (lab 2): Make a ChatOpenAI that gives up after our deadline, once, and counts the tokens of streams.
 

@@ -8,7 +8,7 @@ from app.cache import Answers
 from app.model import ChatModel, Completion
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator
 
     import openai
     from fastapi import Request
@@ -21,9 +21,6 @@ ATTEMPTS = 2
 """How often one request asks one model: two models, so at most four completions."""
 LONGEST_PAUSE_S = 0.2
 SHORTEST_CALL_S = 0.1
-
-
-# TODO (lab 7): Stop asking a model that has failed several times in a row; after a pause let one request try it.
 
 
 # TODO (lab 7): Ask again soon, once, at a random moment, and only if the time that the model has allows it.

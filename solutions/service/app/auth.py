@@ -154,7 +154,7 @@ async def opened(app: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-# BEGIN SOLUTION 3: Add login, a greeting for users, and the removal of users by admins.
+# BEGIN SOLUTION 3: Add POST /login, GET /protected for users, and DELETE /admin/users/{username} for admins.
 async def document_credentials(
     _key: Annotated[str | None, Depends(APIKeyHeader(name="X-API-Key", auto_error=False))],
     _token: Annotated[str | None, Depends(OAuth2PasswordBearer("login", auto_error=False))],

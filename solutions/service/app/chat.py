@@ -67,7 +67,7 @@ AnswersDep = Annotated[cache.Answers, Depends(answers_of)]
 Allowance = Annotated[dict[str, str], Depends(limits.one_request)]
 
 
-# BEGIN SOLUTION 2: Answer a message with what the model said, what it cost, and which model it was.
+# BEGIN SOLUTION 2: Add POST /chat: what the model said, what it really cost, and which model it was.
 @router.post("/chat")
 async def chat(
     question: ChatRequest, request: Request, response: Response, answers: AnswersDep, allowance: Allowance
@@ -82,7 +82,7 @@ async def chat(
 # END SOLUTION
 
 
-# BEGIN SOLUTION 2: Send each token as it comes, as server-sent events, and stop the model when the client is gone.
+# BEGIN SOLUTION 2: Add POST /chat/stream: each token at once as a server-sent event; a client that goes stops it all.
 @router.post("/chat/stream")
 async def chat_stream(
     question: ChatRequest, request: Request, model: ModelDep, allowance: Allowance
@@ -114,7 +114,7 @@ def event(name: str, data: Mapping[str, object]) -> str:
 # END SOLUTION
 
 
-# BEGIN SOLUTION 2: Summarize a text; what the model is told depends on the length.
+# BEGIN SOLUTION 2: Add POST /summarize: what the model is told depends on the length.
 @router.post("/summarize")
 async def summarize(
     task: SummarizeRequest, response: Response, model: ModelDep, allowance: Allowance
@@ -129,7 +129,7 @@ async def summarize(
 # END SOLUTION
 
 
-# BEGIN SOLUTION 2: Answer the items side by side, some at a time; one that fails must not fail the others.
+# BEGIN SOLUTION 2: Add POST /batch-process: some items at a time, and one that fails does not fail the others.
 @router.post("/batch-process")
 async def batch_process(batch: BatchRequest, request: Request, response: Response, model: ModelDep) -> BatchResponse:
     """Answer several messages, in order."""

@@ -98,7 +98,7 @@ async def report(app: FastAPI) -> Response:
     # END SOLUTION
 
 
-# BEGIN SOLUTION 6: Add two probes for orchestrators: restart me if not live, send me no traffic if not ready.
+# BEGIN SOLUTION 6: Add GET /livez (if it fails, restart me) and GET /readyz (if it fails, send me no traffic).
 @router.get("/livez")
 async def livez() -> dict[str, str]:
     """Answer, which is all that there is to show: nothing outside the process can be mended by a restart."""

@@ -172,14 +172,14 @@ async def enqueue(jobs: Jobs, task: Task) -> None:
 # END SOLUTION
 
 
+# BEGIN SOLUTION 9: Add POST /chat-async (202, and where to look) and GET /chat-status/{task_id}, for the owner only.
+VISIBLE = r"^[!-~]{1,128}$"
+
+
 def jobs_of(request: Request) -> Jobs:
     """Return the tasks."""
     settings: Settings = request.app.state.settings
     return Jobs(request.app.state.store, settings.queue_max)
-
-
-# BEGIN SOLUTION 9: Take a task in and answer at once with 202 and where to look; show tasks to their owners only.
-VISIBLE = r"^[!-~]{1,128}$"
 
 
 @provider_router.post("/chat-async", status_code=202)

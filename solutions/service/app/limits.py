@@ -82,7 +82,7 @@ async def one_request(request: Request) -> dict[str, str]:
     return await admit(request)
 
 
-# BEGIN SOLUTION 4: Add an operation that costs as many tokens as the caller says.
+# BEGIN SOLUTION 4: Add POST /expensive-operation, which costs as many tokens as the caller says.
 @router.post("/expensive-operation")
 async def expensive_operation(request: Request, tokens_needed: Annotated[int, Query(ge=1)] = 10) -> dict[str, float]:
     """Spend tokens."""

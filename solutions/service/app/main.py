@@ -67,7 +67,7 @@ async def root() -> dict[str, str]:
 # END SOLUTION
 
 
-# BEGIN SOLUTION 1: Answer on /health, for whoever watches over the service.
+# BEGIN SOLUTION 1: Add GET /health, for whoever watches over the service; `health.report` knows what to say.
 @app.get("/health")
 async def health_check() -> Response:
     """Say how the service is."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
 
     from langchain_core.messages.ai import UsageMetadata
+    from openai import DefaultAsyncHttpxClient
 
     from app.settings import Settings
 
@@ -56,7 +57,7 @@ class Model(Protocol):
 class ChatModel:
     """One model of an OpenAI-compatible provider, called through LangChain."""
 
-    def __init__(self, name: str, settings: Settings, http: openai.DefaultAsyncHttpxClient) -> None:
+    def __init__(self, name: str, settings: Settings, http: DefaultAsyncHttpxClient) -> None:
         self.name = name
         # BEGIN SOLUTION 2: Make a ChatOpenAI that gives up after our deadline, once, and counts the tokens of streams.
         self._patience = settings.llm_timeout_s

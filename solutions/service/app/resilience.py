@@ -6,19 +6,20 @@ import asyncio  # SOLUTION 7
 import math  # SOLUTION 7
 import random  # SOLUTION 7
 import time  # SOLUTION 7
-from contextlib import aclosing, contextmanager  # SOLUTION 7
+from contextlib import aclosing  # SOLUTION 7
 from dataclasses import replace  # SOLUTION 7
 from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect  # SOLUTION 7
 
 from app import door  # SOLUTION 7
+from app.breaker import Breaker, BreakerOpenError  # SOLUTION 7
 from app.cache import Answers
 from app.errors import ModelError, ModelUnavailable  # SOLUTION 7
 from app.model import ChatModel, Completion
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator
 
     import openai
     from fastapi import Request
@@ -31,52 +32,6 @@ ATTEMPTS = 2
 """How often one request asks one model: two models, so at most four completions."""
 LONGEST_PAUSE_S = 0.2
 SHORTEST_CALL_S = 0.1
-
-
-# BEGIN SOLUTION 7: Stop asking a model that has failed several times in a row; after a pause let one request try it.
-class Breaker:
-    """A circuit breaker for one model in one process (M. Nygard, Release It!): closed, open, or tried by one probe."""
-
-    def __init__(self, failures: int, cooldown: float) -> None:
-        self._allowed = failures
-        self._cooldown = cooldown
-        self._failed = 0
-        self._open_until = 0.0
-        self._probed = False
-
-    @contextmanager
-    def call(self, *, fair: bool = True) -> Iterator[None]:
-        """Run one call under the breaker's eyes. Raises ModelUnavailable at once while the model is left alone.
-
-        The failure of a call that is not `fair`, because it has too little time, is not the model's.
-        """
-        probing = self._failed >= self._allowed
-        if probing:
-            self._refuse_unless_due()
-            self._probed = True
-        try:
-            yield
-        except ModelUnavailable:
-            self._failed += fair
-            self._open_until = time.monotonic() + self._cooldown
-            raise
-        else:
-            self._failed = 0
-        finally:  # also when the call was given up, which says nothing about the model
-            if probing:
-                self._probed = False
-
-    def _refuse_unless_due(self) -> None:
-        wait = self._open_until - time.monotonic()
-        if wait > 0 or self._probed:
-            raise BreakerOpenError("left alone", retry_after=max(1.0, wait))
-
-
-class BreakerOpenError(ModelUnavailable):
-    """The model was not even asked."""
-
-
-# END SOLUTION
 
 
 # BEGIN SOLUTION 7: Ask again soon, once, at a random moment, and only if the time that the model has allows it.

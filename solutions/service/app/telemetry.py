@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 router = APIRouter()
 
-# BEGIN SOLUTION 6: Count by route and status; labels come from short lists, never from what a client sends.
+# BEGIN SOLUTION 6: Add GET /metrics; labels come from short lists, never from what a client sends.
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 PROVIDER_ROUTES = {"/chat", "/chat/stream", "/summarize", "/batch-process", "/chat-async"}
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)  # a model may take half a minute
