@@ -17,7 +17,7 @@ from grader import patience
 from grader.api import Api, Pool
 from grader.expectation import Broken
 from grader.ports import ReservedPort
-from grader.service import START_LIMIT, Service, StartFailedError, base_environment, listen
+from grader.service import SHARE, START_LIMIT, Service, StartFailedError, base_environment, listen
 from grader.settings import Settings
 from grader.sqlite import SqliteDatabase
 from grader.submission import Submission
@@ -173,6 +173,7 @@ class Bench:
             env=self._environment(api.settings),
             cwd=self.submission.root,
             log=self.directory / f"worker-{next(self._numbers)}.log",
+            limits=SHARE,
         )
         patience.WATCHED.add(process.pid)
         self._processes.append(process)
@@ -223,7 +224,7 @@ class Bench:
         environment = self._environment(api.settings)
         environment["PATH"] = f"{path}{os.pathsep if path else ''}{environment['PATH']}"
         try:
-            process = self.learners.spawn(argv, env=environment, cwd=self.submission.root, log=log)
+            process = self.learners.spawn(argv, env=environment, cwd=self.submission.root, log=log, limits=SHARE)
         except OSError as error:
             raise Broken(f"{Path(argv[0]).name} cannot be started: {error.strerror}.") from None
         self._processes.append(process)
@@ -253,6 +254,7 @@ class Bench:
             cwd=self.submission.root,
             listener=listener,
             log=log_path,
+            limits=SHARE,
         )
         service = Service(process, listener.getsockname()[:2], log_path, "refused")
         listener.close()

@@ -18,8 +18,13 @@ from grader import patience, startup, wire
 from grader.report import StartProblem
 from grader.submission import Submission
 
+from grader.supervisor import Limits
+
 if TYPE_CHECKING:
     from grader.supervisor import Process, Supervisor
+
+SHARE = Limits(memory_bytes=3 << 30, file_bytes=128 << 20, cpu_seconds=1800, processes=300)
+"""What each process of a learner may take: far more than a service needs, far less than the machine has."""
 
 START_LIMIT = 10.0
 """Seconds within which the contract wants the first answer; a busy machine is given more."""
@@ -112,6 +117,7 @@ class Service:
             cwd=submission.root,
             listener=listener,
             log=log_path,
+            limits=SHARE,
         )
         listener.close()
         service = cls(process, address, log_path, name)
@@ -135,7 +141,7 @@ class Service:
         Raises ``StartFailedError``, and the ``OSError`` that prevented the start.
         """
         told = {**env, "PORT": str(port)}
-        process = supervisor.spawn(argv, env=told, cwd=submission.root, log=log_path)
+        process = supervisor.spawn(argv, env=told, cwd=submission.root, log=log_path, limits=SHARE)
         service = cls(process, ("127.0.0.1", port), log_path, name)
         service._await_port(submission)
         service._await_first_answer(submission, limit=COMMAND_LIMIT)
