@@ -80,8 +80,9 @@ def _build(target: Path, fill: Callable[[Path], None], *, mode: int) -> None:
     if os.getuid() == 0:
         target.parent.chmod(0o755)  # ours, whatever the umask
     for left in target.parent.glob(".building-*"):
-        if time.time() - left.stat().st_mtime > _ABANDONED:  # by a run that was killed
-            shutil.rmtree(left, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # somebody else may clear it away
+            if time.time() - left.stat().st_mtime > _ABANDONED:  # by a run that was killed
+                shutil.rmtree(left, ignore_errors=True)
     building = Path(tempfile.mkdtemp(prefix=".building-", dir=target.parent))
     try:
         fill(building)

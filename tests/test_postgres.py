@@ -210,6 +210,7 @@ def test_a_missing_server_is_an_error_that_tells_what_to_install(
         PostgresServer(supervisor, tmp_path / "data")
 
 
+@pytest.mark.usefixtures("cache")
 def test_a_server_of_the_system_comes_to_the_rescue(
     supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
