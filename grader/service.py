@@ -17,7 +17,6 @@ import psutil
 from grader import patience, startup, wire
 from grader.report import StartProblem
 from grader.submission import Submission
-
 from grader.supervisor import Limits
 
 if TYPE_CHECKING:

@@ -1,0 +1,55 @@
+"""Hostile submissions: each gets a verdict, one clear sentence, does no harm, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from grader.formats import FORMATS, render
+from grader.report import Outcome, Report
+from grader.submission import BadSubmissionError
+from tests.grading import Grading
+from tests.hostile import HOSTILE, WELL, Hostile
+
+
+def graded(folder: Path, grading: Grading) -> Report | str:
+    """The report, or the sentence with which the folder was refused."""
+    try:
+        return grading(folder, [1])
+    except BadSubmissionError as refusal:
+        return str(refusal)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda hostile: hostile.name)
+def test_hostile_submission_gets_a_verdict(hostile: Hostile, grading: Grading, tmp_path: Path) -> None:
+    folder = tmp_path / "submission"
+    folder.mkdir()
+    hostile.write(folder)
+    before = {path: path.lstat().st_size for path in folder.rglob("*") if path.is_file()}
+    result = graded(folder, grading)
+    if isinstance(result, str):
+        assert hostile.told in result
+    elif result.problem:
+        words = " ".join([result.problem.cause, result.problem.detail, result.problem.remedy, *result.problem.log])
+        assert hostile.told in words
+    else:
+        assert not hostile.told, "it was expected not to start"
+        assert result.outcome is Outcome.FAILED
+        assert all(check.outcome is not Outcome.ERROR for check in result.checks)
+        assert all(render(result, name) for name in FORMATS)
+    left = {path: path.lstat().st_size for path in folder.rglob("*") if path.is_file()}
+    assert left == before, "the learner's own folder was changed"
+    nothing_left(grading)
+
+
+def nothing_left(grading: Grading) -> None:
+    """No process of a submission lives on: below the helper of services there is nobody."""
+    assert grading.workshop.learners.descendants() == []
+
+
+def test_the_next_submission_is_unaffected(grading: Grading, tmp_path: Path) -> None:
+    Hostile("good", WELL).write(tmp_path)
+    report = grading(tmp_path, [1])
+    passed = {check.name for check in report.checks if check.outcome is Outcome.PASSED}
+    assert {"root_greets", "health_says_healthy", "stops_when_asked"} <= passed
