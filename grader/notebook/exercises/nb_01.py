@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 
-from grader.notebook.exercise import demand, exercise_check
+from grader.notebook.judge import WrongError, demand, exercise_check
 
 AllNeeded = Callable[[list[float]], float]
 AnySuffices = Callable[[float, int], float]
@@ -46,5 +46,6 @@ def share(share_within: Callable[[Sequence[float], float], float], draw: random.
 
 
 def _compare(asked: str, said: object, right: float) -> None:
-    demand(isinstance(said, int | float) and not isinstance(said, bool), f"{asked} has to be a number, not {said!r}")
-    demand(math.isclose(float(str(said)), right, rel_tol=1e-9, abs_tol=1e-9), f"{asked} is {right:g}, not {said!r}")
+    if not isinstance(said, int | float) or isinstance(said, bool):
+        raise WrongError(f"{asked} has to be a number, not {said!r}")
+    demand(math.isclose(said, right, rel_tol=1e-9, abs_tol=1e-9), f"{asked} is {right:g}, not {said:g}")
