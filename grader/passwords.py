@@ -32,6 +32,8 @@ _MOST_ROUNDS = 2_000_000
 
 def weakness(database: Path, username: str, password: str) -> str | None:
     """Say how a user's password can be read from, or guessed quickly with, an SQLite database (None: it cannot)."""
+    if not database.exists():
+        return "there is no database at DATABASE_URL"
     files = [file for file in (database, database.with_name(f"{database.name}-wal")) if file.exists()]
     content = b"".join(file.read_bytes() for file in files)
     for needle, what in _traces(password):

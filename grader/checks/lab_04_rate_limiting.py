@@ -90,10 +90,10 @@ def check_replicas_share_the_allowance(services: Bench) -> None:
     for how in ("alternating between two replicas", "at the same instant over two replicas"):
         caller = api.new_caller()
         both = (caller, caller.at(other.address))
-        requests = [both[n % 2].prepare_chat() for n in range(3 * limit if "instant" in how else limit + 6)]
+        requests = [both[n % 2].prepare_chat() for n in range(4 * limit if "instant" in how else limit + 6)]
         at_once = "instant" in how
         tally = Tally.of_burst(requests) if at_once else Tally.of(one.begin().result() for one in requests)
-        tally.verify(limit, rate(api), how)
+        tally.verify(limit, rate(api), how, processes=2)
 
 
 @check(
@@ -366,7 +366,9 @@ def check_the_bucket_is_shared(services: Bench) -> None:
         caller = api.new_caller()
         both = (caller, caller.at(address))
         requests = [both[n % 2].prepare("POST", EXPENSIVE, params={"tokens_needed": price}) for n in range(14)]
-        Tally.of_burst(requests).verify(capacity, refill, f"for {price} of {capacity} tokens {how}", price=price)
+        Tally.of_burst(requests).verify(
+            capacity, refill, f"for {price} of {capacity} tokens {how}", price=price, processes=2
+        )
 
 
 @check(
