@@ -131,6 +131,7 @@ def _serve(app: str, *, factory: bool, listener: int) -> None:
 
     sys.path.insert(0, str(Path.cwd()))
     sys.argv = [str(Path(sys.executable).with_name("uvicorn")), app, *(["--factory"] if factory else [])]
+    tree.show_as([sys.executable, *sys.argv])
     sys.dont_write_bytecode = True
     out, err = _line_buffered(1, "strict"), _line_buffered(2, "backslashreplace")
     vars(sys).update(stdout=out, __stdout__=out, stderr=err, __stderr__=err)

@@ -105,6 +105,8 @@ def uvicorn_itself(folder: Path, app: str) -> tuple[int, str]:
 def test_a_service_is_forked_clean(warm: Supervisor, folder: Path, app: str) -> None:
     served = Served(warm, folder, app, TMPDIR=str(folder), SETTING="1")
     seen = served.seen()
+    shown = Path(f"/proc/{served.process.pid}/cmdline").read_text().rstrip("\0").split("\0")
+    assert shown == [sys.executable, *seen["argv"]]
     assert served.process.stop() == -signal.SIGTERM
     assert seen["env"] == ENV | {"TMPDIR": str(folder), "SETTING": "1"}
     factory = ["--factory"] if app.endswith(":make") else []
@@ -185,6 +187,7 @@ def test_a_learners_module_is_not_shadowed_by_a_warm_one(warm: Supervisor, folde
     (folder / "json.py").write_text("raise RuntimeError('uvicorn has imported json before')\n")
     served = Served(warm, folder)
     seen = served.seen()
+    assert b"grader" not in Path(f"/proc/{served.process.pid}/cmdline").read_bytes()
     assert served.process.stop() == -signal.SIGTERM
     assert seen["redis"] == str(folder / "redis.py")
     assert seen["path"] == str(folder)
