@@ -15,6 +15,8 @@ from grader.course import ROOT
 ICONS = Path(__file__).with_name("icons")
 SOURCE = ROOT / "solutions" / "service"
 CATEGORY = "Course"
+NOWHERE = 9
+"""A port for tiles whose page the Jupyter server itself serves; nothing is ever sent there."""
 
 TILES = (
     ("course", "Course", "course"),
@@ -40,16 +42,24 @@ def write(folder: Path) -> dict[str, str]:
     """Write the settings and give the environment that names them."""
     write_json(folder / "config" / "jupyter_server_config.json", server())
     write_json(folder / "config" / "labconfig" / "default_setting_overrides.json", OVERRIDES)
-    for name, workspace_data in workspaces():
-        path = folder / "workspaces" / f"{name}.jupyterlab-workspace"
-        if not path.exists():  # later it is as the learner left it
-            write_json(path, workspace_data)
+    keep_workspaces(folder / "workspaces")
     return {
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
         "JUPYTER_DATA_DIR": str(folder / "data"),
         "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
     }
+
+
+def keep_workspaces(folder: Path) -> None:
+    """Write the workspaces that are not there yet; later each is as the learner left it."""
+    from jupyterlab_server.workspaces_handler import WorkspacesManager  # noqa: PLC0415 - names files as Lab does
+
+    manager = WorkspacesManager(str(folder))
+    known = {each["metadata"]["id"] for each in manager.list_workspaces()}
+    for name, data in workspaces():
+        if name not in known:
+            manager.save(name, json.dumps(data))
 
 
 def write_json(path: Path, data: object) -> None:
@@ -75,9 +85,10 @@ def server() -> dict[str, Any]:
 
 def tile(icon: str, title: str, path: str) -> dict[str, Any]:
     """Return a launcher tile; only the load test has a process behind it."""
-    command = [sys.executable, "-P", "-m", "grader.lab.loading", "{port}", "{base_url}"] if icon == "locust" else []
+    command = [sys.executable, "-P", "-m", "grader.lab.loading", "{port}", "{base_url}"]
+    behind = {"command": command} if icon == "locust" else {"port": NOWHERE}
     return {
-        "command": command,
+        **behind,
         "environment": {"PYTHONPATH": str(ROOT)},
         "timeout": 30,
         "absolute_url": True,
