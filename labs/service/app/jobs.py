@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Request, Response
 
-from app.auth import ProviderRoute, authorized, caller_of
+from app.auth import CREDENTIALS, ProviderRoute, authorized, caller_of
 from app.chat import Allowance
 from app.roles import Role
 from app.schemas import ChatRequest
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from app.shared import Shared
     from app.store import Store
 
-router = APIRouter()
-provider_router = APIRouter(route_class=ProviderRoute)
+router = APIRouter(dependencies=CREDENTIALS)
+provider_router = APIRouter(route_class=ProviderRoute, dependencies=CREDENTIALS)
 
 KEPT_S = 3600.0
 """For how long tasks and idempotency keys are known."""

@@ -145,6 +145,19 @@ class ProviderRoute(APIRoute):
         return answer
 
 
+# BEGIN SOLUTION 3: Tell FastAPI which credentials there are, so that /docs can ask for them; `authorized` checks them.
+#: CREDENTIALS: list[Any] = []
+async def document_credentials(
+    _key: Annotated[str | None, Depends(APIKeyHeader(name="X-API-Key", auto_error=False))],
+    _token: Annotated[str | None, Depends(OAuth2PasswordBearer("login", auto_error=False))],
+) -> None:
+    """Let /docs ask for credentials."""
+
+
+CREDENTIALS = [Depends(document_credentials)]
+# END SOLUTION
+
+
 @asynccontextmanager
 async def opened(app: FastAPI) -> AsyncIterator[None]:
     """While the service runs, count failed logins."""
@@ -155,13 +168,6 @@ async def opened(app: FastAPI) -> AsyncIterator[None]:
 
 
 # BEGIN SOLUTION 3: Add POST /login, GET /protected for users, and DELETE /admin/users/{username} for admins.
-async def document_credentials(
-    _key: Annotated[str | None, Depends(APIKeyHeader(name="X-API-Key", auto_error=False))],
-    _token: Annotated[str | None, Depends(OAuth2PasswordBearer("login", auto_error=False))],
-) -> None:
-    """Let /docs ask for credentials."""
-
-
 @router.post("/login")
 async def login(
     form: Annotated[OAuth2PasswordRequestForm, Depends()], request: Request, response: Response
@@ -187,14 +193,14 @@ def refuse_if_shut(seconds: float) -> None:
         raise HTTPException(429, "Too many failed logins.", {"Retry-After": str(math.ceil(seconds))})
 
 
-@router.get("/protected", dependencies=[Depends(document_credentials)])
+@router.get("/protected", dependencies=CREDENTIALS)
 async def protected(request: Request) -> dict[str, str]:
     """Greet a user; keys are not enough."""
     user = await user_of(request)
     return {"message": f"Hello {user.id.removeprefix('user:')}"}
 
 
-@router.delete("/admin/users/{username}", dependencies=[Depends(document_credentials)])
+@router.delete("/admin/users/{username}", dependencies=CREDENTIALS)
 async def remove_user(username: str, request: Request) -> dict[str, str]:
     """Remove a user; from now on their tokens are worth nothing."""
     await authorized(request, Role.ADMIN)

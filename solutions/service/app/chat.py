@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
 from app import cache, door, limits, resilience
-from app.auth import ProviderRoute, caller_of
+from app.auth import CREDENTIALS, ProviderRoute, caller_of
 from app.errors import ModelError
 from app.model import Completion, Model, Prompt
 from app.schemas import (
@@ -33,7 +33,7 @@ ITEMS_AT_ONCE = 7
 
 SENTENCES = {"short": "one sentence", "medium": "three sentences", "long": "two paragraphs"}
 
-router = APIRouter(route_class=ProviderRoute)
+router = APIRouter(route_class=ProviderRoute, dependencies=CREDENTIALS)
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from sqlalchemy import Text, UniqueConstraint, delete, func, select, update  # S
 from sqlalchemy.exc import IntegrityError  # SOLUTION 9
 from sqlalchemy.orm import Mapped, mapped_column  # SOLUTION 9
 
-from app.auth import ProviderRoute, authorized, caller_of
+from app.auth import CREDENTIALS, ProviderRoute, authorized, caller_of
 from app.chat import Allowance
 from app.errors import SharedDown  # SOLUTION 9
 from app.problems import invalid  # SOLUTION 9
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from app.shared import Shared
     from app.store import Store
 
-router = APIRouter()
-provider_router = APIRouter(route_class=ProviderRoute)
+router = APIRouter(dependencies=CREDENTIALS)
+provider_router = APIRouter(route_class=ProviderRoute, dependencies=CREDENTIALS)
 
 KEPT_S = 3600.0
 """For how long tasks and idempotency keys are known."""

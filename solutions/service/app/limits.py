@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, FastAPI, HTTPException, Query, Request
 
-from app.auth import ProviderRoute, caller_of
+from app.auth import CREDENTIALS, ProviderRoute, caller_of
 from app.buckets import Bucket, SharedBuckets, survivable  # SOLUTION 4
 from app.problems import invalid  # SOLUTION 4
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from app.buckets import Buckets, Taken
     from app.settings import Settings
 
-router = APIRouter(route_class=ProviderRoute)
+router = APIRouter(route_class=ProviderRoute, dependencies=CREDENTIALS)
 
 
 @asynccontextmanager
