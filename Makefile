@@ -22,12 +22,14 @@ $(ready):
 	echo '$(if $(PYTHON),$(PYTHON) is not,Nothing on the PATH is) a Python 3.11 to 3.14 (on macOS 3.12 to 3.14).' \
 		'Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12' >&2; exit 1
 
+rehearse = COURSE_HOME="$(CURDIR)/.course/rehearsal" $(bin)/python -m pytest --nbval-lax -n 2 --dist loadfile -q notebooks $(ARGS)
+
 ##@ Learn
 grade: $(ready)  ## Grade your service: make grade LABS="3 4" SERVICE=labs/service ARGS=--hint
 	@$(bin)/grade $(LABS) --service "$(SERVICE)" $(ARGS)
 
-lab: $(ready)  ## Open JupyterLab
-	@$(bin)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
+lab: $(ready)  ## Open JupyterLab: notebooks, briefs, pages and tiles of the course
+	@$(bin)/python -P -m grader.lab.command $(ARGS)
 
 serve: $(ready)  ## Run your service on http://127.0.0.1:8000, with a Redis and a model of its own
 	@$(bin)/course serve $(ARGS)
@@ -41,6 +43,16 @@ setup: $(ready)  ## Make .venv; PYTHON=python3.12 picks the version
 ##@ Work on the workbook
 test: $(ready)  ## Run the tests: make test ARGS="tests/test_expect.py -k header"
 	@$(bin)/python -m pytest $(ARGS)
+
+test-notebooks: $(ready)  ## Run every notebook: as learners get it, then solved against the finished service
+	@COURSE_EXERCISES=todo COURSE_SERVICE=labs/service $(rehearse)
+	@COURSE_EXERCISES=solved COURSE_SERVICE=solutions/service $(rehearse)
+
+test-browser: $(ready)  ## Open JupyterLab in Chromium; SCREENSHOTS=folder keeps pictures
+	@BROWSER_TESTS=1 $(bin)/python -m pytest tests/test_browser.py $(ARGS)
+
+book: $(ready)  ## Write the course as a static site into book/
+	@$(bin)/python -P -m grader.lab.book $(ARGS)
 
 lint: $(ready)  ## Check style, form and spelling
 	@$(bin)/ruff check
@@ -76,6 +88,6 @@ clean-all: clean  ## The same, and .venv
 	@rm -rf .venv
 
 help:
-	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
-.PHONY: grade lab serve doctor setup test lint types format lock bench stack-up stack-down clean clean-all help
+.PHONY: grade lab serve doctor setup test test-notebooks test-browser book lint types format lock bench stack-up stack-down clean clean-all help

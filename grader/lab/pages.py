@@ -26,7 +26,13 @@ STYLE = Path(__file__).with_name("pages.css")
 THEME = """
 const told = () => { try { return parent.document.body.dataset.jpThemeLight } catch { return undefined } };
 const scheme = {true: "light", false: "dark"};
-const dress = () => { document.documentElement.style.colorScheme = scheme[told()] || "" };
+const system = matchMedia("(prefers-color-scheme: dark)");
+const dress = () => {
+  const wanted = scheme[told()] || "", html = document.documentElement;
+  html.style.colorScheme = wanted;
+  html.classList.toggle("dark", (wanted || (system.matches ? "dark" : "light")) === "dark");
+};
+system.addEventListener("change", () => dress());
 dress();
 try { new MutationObserver(dress).observe(parent.document.body, {attributes: true}) } catch {}
 """

@@ -174,7 +174,7 @@ class Play:
     def stop_app(self, name: str) -> None:
         """End a small app, if it runs."""
         if name in self._apps:
-            self._apps.pop(name)[0].stop(0.5)
+            self._apps[name][0].stop(0.5)
 
     def stop_service(self) -> None:
         """End the service, if it runs."""
