@@ -1,3 +1,6 @@
+"""Notebook 05: the exercise cells solved, and for each a wrong attempt that its check has to refuse."""
+
+
 # CELL exercise-05-key
 import hashlib
 import json

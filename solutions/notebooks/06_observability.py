@@ -1,3 +1,6 @@
+"""Notebook 06: the exercise cells solved, and for each a wrong attempt that its check has to refuse."""
+
+
 # CELL exercise-06-line
 import json
 from datetime import UTC, datetime

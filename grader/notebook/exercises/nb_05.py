@@ -114,8 +114,11 @@ async def _later(once: Once, draw: random.Random) -> None:
     for number in (1, 2):
         said = await once(name, model.ask)
         await _settled()
-        demand(model.calls == number, "once the call is over, the next with that key has to call again: that it is "
-               "kept longer is the cache's affair")  # fmt: skip
+        demand(
+            model.calls == number,
+            "once the call is over, the next with that key has to call again: that it is "
+            "kept longer is the cache's affair",
+        )
         demand(said == f"answer {number}", f"call {number} gave {said!r}")
 
 
@@ -140,8 +143,10 @@ async def _leader_leaves(once: Once, draw: random.Random) -> None:
     await _settled()
     model.go.set()
     ends = await asyncio.gather(*others, return_exceptions=True)
-    demand(not any(isinstance(end, asyncio.CancelledError) for end in ends),
-           "the first caller was cancelled, and took the call that the others wait for along")  # fmt: skip
+    demand(
+        not any(isinstance(end, asyncio.CancelledError) for end in ends),
+        "the first caller was cancelled, and took the call that the others wait for along",
+    )
     demand(model.calls == 1, f"the first caller was cancelled, and ask() was called {model.calls} times, not once")
 
 
@@ -199,8 +204,11 @@ def nearest(find: Callable[[Vector, Vector, float], int | None], draw: random.Ra
         for threshold, right in ((scores[best] - 0.01, best), (scores[best] + 0.01, None)):
             said = find(vectors.copy(), vector.copy(), float(threshold))
             found = said is None if right is None else said is not None and int(said) == right
-            demand(found, f"nearest of {rows} vectors at {threshold:.3f}: the best is row {best} with a cosine of "
-                   f"{scores[best]:.3f}, so {right} is right, not {said!r}")  # fmt: skip
+            demand(
+                found,
+                f"nearest of {rows} vectors at {threshold:.3f}: the best is row {best} with a cosine of "
+                f"{scores[best]:.3f}, so {right} is right, not {said!r}",
+            )
 
 
 def _word(draw: random.Random) -> str:
