@@ -58,7 +58,7 @@ class Exchange:
         """The body as JSON; a body that is not JSON breaks the promise under test."""
         try:
             return json.loads(self.body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Broken(f"{self} with a body that is not JSON ({error}).", [self]) from None
 
     @property

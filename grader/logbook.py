@@ -41,7 +41,7 @@ def parse(line: str) -> Record:
     """Read a line. Raises ``Broken`` that shows the line."""
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Broken(f"A line of the output is not JSON: {line[:200]!r}") from None
     if not isinstance(found, dict):
         raise Broken(f"A line of the output is JSON but no object: {line[:200]!r}")
@@ -51,7 +51,7 @@ def parse(line: str) -> Record:
 def _try_parse(line: str) -> Record:
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

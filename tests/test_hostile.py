@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psutil
 import pytest
 
 from grader.formats import FORMATS, render
 from grader.report import Outcome, Report
 from grader.submission import BadSubmissionError
-from tests.grading import Grading
+from tests.grading import Grading, open_grading
 from tests.hostile import HOSTILE, WELL, Hostile
 
 
@@ -40,12 +41,25 @@ def test_hostile_submission_gets_a_verdict(hostile: Hostile, grading: Grading, t
         assert all(render(result, name) for name in FORMATS)
     left = {path: path.lstat().st_size for path in folder.rglob("*") if path.is_file()}
     assert left == before, "the learner's own folder was changed"
-    nothing_left(grading)
 
 
-def nothing_left(grading: Grading) -> None:
-    """No process of a submission lives on: below the helper of services there is nobody."""
-    assert grading.workshop.learners.descendants() == []
+@pytest.mark.parametrize("name", ["fork bomb", "leaves daemons", "many children", "kills its parent", "ignores SIGTERM"])
+def test_nothing_is_left_behind(name: str, tmp_path: Path) -> None:
+    hostile = next(one for one in HOSTILE if one.name == name)
+    (tmp_path / "submission").mkdir()
+    hostile.write(tmp_path / "submission")
+    with open_grading() as grading:
+        grading(tmp_path / "submission", [1])
+    left = [process.pid for process in psutil.process_iter() if in_a_run(process)]
+    assert not left
+
+
+def in_a_run(process: psutil.Process) -> bool:
+    """Whether a process works in the folder of a run that is over; its copy of the submission has been removed."""
+    try:
+        return process.cwd().endswith("/submission (deleted)")
+    except psutil.Error:
+        return False
 
 
 def test_the_next_submission_is_unaffected(grading: Grading, tmp_path: Path) -> None:
