@@ -34,6 +34,9 @@ PATIENCE = 150_000
 
 WIDE, NARROW = (1280, 900), (800, 900)
 
+ALL_HAVE_RUN = """() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]
+  .every(prompt => /\\[\\d+\\]/.test(prompt.textContent))"""
+
 HARMLESS = re.compile(
     r"favicon|ResizeObserver loop|Download the React DevTools|/api/(me|kernels)\b.*40[34]|status of 404.*workspace"
 )
@@ -159,11 +162,7 @@ def run_all(view: View) -> None:
     view.page.get_by_role("menuitem", name="Run", exact=True).click()
     view.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     view.page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="busy"]', timeout=PATIENCE)
-    view.page.wait_for_function(
-        "() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]."
-        ".every(prompt => /\\[\\d+\\]/.test(prompt.textContent))",
-        timeout=PATIENCE,
-    )
+    view.page.wait_for_function(ALL_HAVE_RUN, timeout=PATIENCE)
 
 
 def theme(view: View, name: str) -> None:
@@ -217,7 +216,7 @@ def test_documentation_model_and_report_have_tabs(lab: Lab, view: View) -> None:
     for path, wanted in (
         ("/course", "text=Next:"),
         ("/course/docs", ".opblock-summary-path:has-text('chat')"),
-        ("/course/model", "text=lab-large"),
+        ("/course/model", ":text('lab-large'):visible"),
         ("/course/report", "body"),
     ):
         page.goto(lab.address(path))

@@ -14,7 +14,7 @@ from grader.course import ROOT
 
 ICONS = Path(__file__).with_name("icons")
 SOURCE = ROOT / "solutions" / "service"
-CATEGORY = "Course"
+CATEGORY = "Notebook"
 NOWHERE = 9
 """A port for tiles whose page the Jupyter server itself serves; nothing is ever sent there."""
 
