@@ -43,7 +43,10 @@ def test_hostile_submission_gets_a_verdict(hostile: Hostile, grading: Grading, t
     assert left == before, "the learner's own folder was changed"
 
 
-@pytest.mark.parametrize("name", ["fork bomb", "leaves daemons", "many children", "kills its parent", "ignores SIGTERM"])
+LEAVERS = ["fork bomb", "leaves daemons", "many children", "kills its parent", "ignores SIGTERM"]
+
+
+@pytest.mark.parametrize("name", LEAVERS)
 def test_nothing_is_left_behind(name: str, tmp_path: Path) -> None:
     hostile = next(one for one in HOSTILE if one.name == name)
     (tmp_path / "submission").mkdir()
