@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from app.settings import Seed, Settings
 
-ANSWER_WITHIN_S = 3.0
+ANSWER_WITHIN_S = 5.0
 READY_WITHIN_S = 5.0
 RETRY_AFTER_S = 0.5
 

@@ -6,6 +6,7 @@ import math  # SOLUTION 7
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import structlog  # SOLUTION 7
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import SQLAlchemyError  # SOLUTION 7
@@ -57,11 +58,13 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(ModelUnavailable)
     async def no_model(_: Request, error: ModelUnavailable) -> Response:
+        structlog.get_logger().warning("no model answers", reason=str(error))
         wait = {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
         return problem(503, "No model answers at the moment.", wait)
 
     @app.exception_handler(ModelRefused)
-    async def not_for_us(_: Request, __: ModelRefused) -> Response:
+    async def not_for_us(_: Request, error: ModelRefused) -> Response:
+        structlog.get_logger().warning("the provider refuses", reason=str(error))
         return problem(502, "The model's provider does not accept the request.")
 
     @app.exception_handler(ClientDisconnect)
@@ -71,7 +74,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(SharedDown)
     @app.exception_handler(SQLAlchemyError)
     @app.exception_handler(TimeoutError)
-    async def no_store(_: Request, __: Exception) -> Response:
+    async def no_data(_: Request, error: Exception) -> Response:
+        structlog.get_logger().warning("the data is away", reason=type(error).__name__)
         return problem(503, "The service cannot reach its data at the moment.", {"Retry-After": "2"})
 
     # END SOLUTION

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from app.settings import Seed, Settings
 
-ANSWER_WITHIN_S = 3.0
+ANSWER_WITHIN_S = 5.0
 READY_WITHIN_S = 5.0
 RETRY_AFTER_S = 0.5
 
@@ -61,7 +61,7 @@ def new_engine(settings: Settings) -> AsyncEngine:
     if url.startswith("sqlite"):
         # A connection that is opened anew notices when the file is another one or gone.
         return create_async_engine(url, hide_parameters=True, poolclass=NullPool, connect_args={"timeout": 10})
-    return create_async_engine(url, hide_parameters=True, connect_args={"connect_timeout": 2}, **pool_options(settings))
+    return create_async_engine(url, hide_parameters=True, connect_args={"connect_timeout": 4}, **pool_options(settings))
 
 
 class Store:
