@@ -171,9 +171,15 @@ class Event:
     at: float
 
     @property
-    def json(self) -> Any:  # noqa: ANN401  # JSON can be anything
-        """The data as JSON; raises ``ValueError`` when it is none."""
-        return json.loads(self.data)
+    def json(self) -> dict[str, Any]:
+        """The data as a JSON object; anything else breaks the promise under test."""
+        try:
+            found = json.loads(self.data)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise Broken(f"The data of an event {self.name!r} is no JSON object: {self.data[:100]!r}.")
+        return found
 
 
 class Stream:
@@ -200,6 +206,11 @@ class Stream:
                 elif line.startswith("data:"):
                     data.append(line[5:].removeprefix(" "))
         return found
+
+    @property
+    def last(self) -> str:
+        """The name of the latest event; empty when there is none."""
+        return self.events[-1].name if self.events else ""
 
     def wait_for(self, count: int, within: float = wire.TIMEOUT) -> list[Event]:
         """Wait until ``count`` events are there, the stream ends, or the seconds are over."""

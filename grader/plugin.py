@@ -176,6 +176,9 @@ class Collector:
                 found = Outcome.INCONCLUSIVE, str(error), ()
             case _Overdue():
                 found = Outcome.INCONCLUSIVE, f"The check was ended after {check.timeout:.0f} s.", ()
+            case LookupError() | TypeError() | AttributeError() | ValueError() if _in_a_check(error):
+                told = f"An answer does not have the form that the contract gives it ({_origin(error)})."
+                found = Outcome.FAILED, self._with_death(told), ()
             case _:
                 found = Outcome.ERROR, f"The grader itself erred: {_origin(error)}", ()
         return found
@@ -228,6 +231,12 @@ def record(exchange: Exchange) -> ExchangeRecord:
         seconds=round(exchange.seconds, 4),
         error=exchange.error or None,
     )
+
+
+def _in_a_check(error: BaseException) -> bool:
+    """Whether the error arose in a check itself, which takes answers of the service apart there and nowhere else."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and Path(frames[-1].filename).parent.name == "checks"
 
 
 def _origin(error: BaseException) -> str:

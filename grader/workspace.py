@@ -26,8 +26,8 @@ def home() -> Path:
 
 def service() -> Path:
     """Find the service to grade when none is named: `$COURSE_SERVICE`, else the learner's."""
-    named = os.environ.get("COURSE_SERVICE")
-    return Path(named).expanduser() if named else root() / SERVICE
+    named = Path(os.environ.get("COURSE_SERVICE") or SERVICE).expanduser()
+    return named if named.is_absolute() or (named.is_dir() and named != SERVICE) else root() / named
 
 
 def short(path: Path) -> str:

@@ -240,6 +240,7 @@ def check_stream_tells_tokens(api: Api, provider: Provider) -> None:
     expect(exchange).status(200).content_type("text/event-stream")
     call = one_call(provider, message, exchange)
     demand(tokens_of(stream) == call.content, "The token events do not add up to the provider's text.", [exchange])
+    demand(stream.events, "The stream ended without any event.", [exchange])
     last = stream.events[-1]
     demand(last.name == "done", f"The last event is {last.name!r}, expected 'done'.", [exchange])
     told = last.json.get("tokens_used")
@@ -268,7 +269,9 @@ def check_stream_is_live(api: Api, provider: Provider) -> None:
         )
         gate.open()
         stream.finish()
-    demand(stream.events[-1].name == "done", "The stream did not end with done.", [stream.exchange])
+    demand(
+        [event.name for event in stream.events[-1:]] == ["done"], "The stream did not end with done.", [stream.exchange]
+    )
 
 
 @check(
@@ -346,7 +349,9 @@ def check_summarize(api: Api, provider: Provider) -> None:
     for length in ("short", "medium", "long", None):
         exchange = api.new_caller().summarize(text, **({"length": length} if length else {}))
         expect(exchange).status(200)
-        call = provider.calls(text)[-1]
+        calls = provider.calls(text)
+        demand(calls, f"{exchange}, and the provider was never asked.", [exchange])
+        call = calls[-1]
         summary = expect(exchange).find("summary")
         demand(call.content.strip() in summary, f"{exchange} without the provider's text as summary.", [exchange])
         expect(exchange).field("tokens_used", call.total_tokens)

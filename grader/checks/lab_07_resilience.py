@@ -143,7 +143,11 @@ def check_streams_fall_back(api: Api, provider: Provider) -> None:
         text = "".join(event.json.get("text", "") for event in stream.events if event.name == "token")
         content = provider.calls(message, model=api.settings.env["LLM_FALLBACK_MODEL"])
         demand(content and text == content[-1].content, "The stream is not the fallback model's.", [stream.exchange])
-        demand(stream.events[-1].name == "done", "The stream did not end with done.", [stream.exchange])
+        demand(
+            [event.name for event in stream.events[-1:]] == ["done"],
+            "The stream did not end with done.",
+            [stream.exchange],
+        )
 
 
 @check(
@@ -344,8 +348,10 @@ def check_breaker_sends_one_probe(services: Bench, provider: Provider) -> None:
     api = services.start(BREAKER_FAILURES="2", BREAKER_COOLDOWN_S=str(int(COOLDOWN)), RATE_LIMIT_REQUESTS="200")
     caller, model, tag = api.new_caller(), api.settings.env["LLM_MODEL"], nonce()
     with provider.fault(Fault.status(500), tag, model=model):
-        chats(caller, tag, 8)
-        opened = provider.calls(tag, model=model)[-1]
+        first = chats(caller, tag, 8)
+        asked = provider.calls(tag, model=model)
+        demand(asked, "Eight requests, and the model was never asked.", first[:1])
+        opened = asked[-1]
         while time.monotonic() - opened.arrived < 1.6 * COOLDOWN:
             chats(caller, tag, 1)
             time.sleep(0.05)

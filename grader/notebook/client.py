@@ -41,7 +41,7 @@ class Client:
 
     @cached_property
     def _http(self) -> httpx.Client:
-        limits = httpx.Limits(max_connections=None)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         return httpx.Client(verify=False, trust_env=False, limits=limits, timeout=TIMEOUT)  # noqa: S501 - no TLS here
 
     def get(self, path: str, **options: Any) -> Answer:  # noqa: ANN401 - passed on to httpx
