@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from grader.api import Api
     from grader.bench import Bench
-    from grader.declaration import Lab, check
     from grader.client import Caller, Exchange, burst, new_message, nonce
+    from grader.declaration import Lab, check
     from grader.expectation import Broken, Inconclusive, Skip, demand, expect
     from grader.provider import Fault, Provider
     from grader.stack import Stack

@@ -1,5 +1,4 @@
 """Sentences: what every format says in the same words."""
-# ruff: noqa: RUF001, RUF002 - dashes and crosses are our signs
 
 from __future__ import annotations
 
