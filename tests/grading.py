@@ -44,9 +44,7 @@ class Grading:
         jobs: int = 0,
     ) -> Report:
         """Grade a folder."""
-        return grade(
-            folder, labs, seed=seed, load=load, jobs=jobs, progress=Quiet(), only=only, shared=self.workshop
-        )
+        return grade(folder, labs, seed=seed, load=load, jobs=jobs, progress=Quiet(), only=only, shared=self.workshop)
 
     def copy_of_solution(self, name: str) -> Path:
         """Copy the finished service to a folder of its own."""
