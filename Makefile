@@ -41,8 +41,8 @@ setup: $(ready)  ## Make .venv; PYTHON=python3.12 picks the version
 	@echo ".venv is ready: $$($(bin)/python --version)"
 
 ##@ Work on the workbook
-test: $(ready)  ## Run the tests: make test ARGS="tests/test_expect.py -k header"
-	@$(bin)/python -m pytest $(ARGS)
+test: $(ready)  ## Run the tests on two processors: make test ARGS="tests/test_report.py -k points"
+	@$(bin)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 test-notebooks: $(ready)  ## Run every notebook: as learners get it, then solved against the finished service
 	@COURSE_EXERCISES=todo COURSE_SERVICE=labs/service $(rehearse)
