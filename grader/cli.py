@@ -105,6 +105,7 @@ def grade_parser() -> argparse.ArgumentParser:
     add("--seed", type=_whole(0), metavar="N", help="repeat a run with its random names, keys and limits")
     add("--verbose", "-v", action="store_true", help="show every check in full")
     add("--no-load", dest="load", action="store_false", help="leave out the load checks")
+    add("--load-ui", action="store_true", help="grade nothing: open Locust's page on the service, until Ctrl-C")
     add("--jobs", type=_whole(1), metavar="N", help="labs graded at the same time (default: what the machine can bear)")
     return parser
 

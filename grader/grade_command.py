@@ -55,6 +55,8 @@ def _run(options: Namespace) -> int:
     course = Course()
     labs = select(options.labs, {lab.number: lab.slug for lab in course.labs})
     service = _service(options.service)
+    if options.load_ui:
+        return _open_load_page(service)
     targets = [_target(name, options.format) for name in options.output]
     seed = random.randrange(SEEDS) if options.seed is None else options.seed
     report = _grade(service, labs, seed, options)
@@ -70,6 +72,16 @@ def _run(options: Namespace) -> int:
         _write(target, report, view)
     _print(report, view, "terminal" if targets else options.format or "terminal")
     return report.exit_code
+
+
+def _open_load_page(service: Path) -> int:
+    from grader.load_page import serve  # noqa: PLC0415 - for those who ask for it
+
+    problem = serve(service)
+    if problem is None:
+        return 0
+    place = f" ({problem.place})" if problem.place else ""
+    raise UsageError(f"the service does not start: {problem.detail or problem.cause}{place}")
 
 
 def _service(named: str | None) -> Path:
