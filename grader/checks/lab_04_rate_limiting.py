@@ -14,6 +14,7 @@ from grader.client import nonce
 from grader.lifetimes import lasting, lifetimes
 from grader.limited import (
     EXPENSIVE,
+    LONG,
     brisk,
     exhaust,
     misconfigured,
@@ -25,7 +26,8 @@ from grader.limited import (
 )
 from grader.refusals import PROVIDER_ROUTES, challenged, valid_body
 
-lab = Lab(minutes=75, users=2, parts=2)
+# A window so long that next to nothing is gained while requests are counted, however busy the machine is.
+lab = Lab(minutes=75, users=2, parts=2, env={"RATE_LIMIT_WINDOW_S": LONG})
 
 PROXY_HEADERS = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "True-Client-IP")
 
@@ -245,14 +247,14 @@ def check_no_moment_gives_more(services: Bench) -> None:
     """Neither after a pause nor around a full minute of the clock does a caller get more than is due."""
     found = services.shared(brisk)
     api, fresh, limit, window = found.api, found.api.new_caller(), found.api.settings.limit, found.api.settings.window
-    sleep_into_boundary(window, 0.2)
+    sleep_into_boundary(window, 0.5)
     before = burst([fresh.prepare_chat() for _ in range(limit)])
-    sleep_until(before[0].started + 0.25)
+    sleep_until(before[0].started + 0.55)
     after = burst([fresh.prepare_chat() for _ in range(limit + 2)])
     how = "around the time at which the clock's seconds are a multiple of RATE_LIMIT_WINDOW_S"
     # One is forgiven here: a count weighted over two windows may be off by a part of a request.
     Tally.of([*before, *after]).verify(limit, rate(api), how, slack=1)
-    sleep_until(found.since + 2.5 * window)
+    sleep_until(found.since + 2.1 * window)
     tally = Tally.of_burst([found.idle.prepare_chat() for _ in range(4 * limit)])
     if tally.elapsed > window:
         raise Inconclusive("The machine is too busy to send a burst within two seconds.")
@@ -331,7 +333,7 @@ def check_the_bucket_refills(api: Api) -> None:
     expect(spend(idle, 1)).status(200)
     emptied = spend(caller, capacity)
     expect(emptied).status(200, because="the bucket is full at first")
-    wanted = math.ceil(1.5 * refill)
+    wanted = math.ceil(2 * refill)
     refused = spend(caller, wanted)
     if refused.finished - emptied.started < wanted / refill:
         patience = min(retry_after(refused), capacity / refill)

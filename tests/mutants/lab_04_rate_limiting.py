@@ -207,7 +207,7 @@ MUTANTS = [
         LIMITS,
         RETRY_AFTER,
         '"Retry-After": "1"',
-        {check_retry_after_is_a_promise, check_the_bucket_refills},
+        {check_the_bucket_refills},
     ),
     Mutant(
         "Windows begin at full minutes of the clock",
