@@ -72,6 +72,10 @@ def _check(check: Check, others: list[Check]) -> Iterator[str]:
         yield f"it needs {', '.join(sorted(missing))}, which does not stand before it"
 
 
+READING = {"00_start_here", "10_incidents"}
+"""Notebooks without a lab: their exercises are in themselves."""
+
+
 def _strays(course: Course) -> Iterator[str]:
     """Find briefs, notebooks and mutants whose stem no lab has."""
     stems = {chapter.stem for chapter in course.labs}
@@ -79,7 +83,7 @@ def _strays(course: Course) -> Iterator[str]:
     found += ROOT.glob("tests/mutants/lab_[0-9][0-9]_*.py")
     for path in found:
         stem = path.stem.removeprefix("lab_")
-        if stem not in stems and not stem.startswith("00_"):
+        if stem not in stems and path.stem not in READING:
             yield f"{path.relative_to(ROOT)} belongs to no lab: there is no grader/checks/lab_{stem}.py"
 
 
