@@ -176,7 +176,7 @@ def run_again(view: View, source: str) -> None:
 
 def theme(view: View, name: str) -> None:
     view.page.evaluate("name => jupyterapp.commands.execute('apputils:change-theme', {theme: name})", name)
-    view.page.wait_for_selector(f'body[data-jp-theme-name="{name}"]')
+    view.page.wait_for_selector(f'body[data-jp-theme-name="{name}"]', state="attached")
 
 
 def test_notebook_04_runs_from_a_cold_start(lab: Lab, view: View) -> None:
