@@ -274,12 +274,10 @@ LOAD_MUTANTS = [
         {check_nothing_leaks},
     ),
     Mutant(
-        "More than three hundred chats at once are an error",
-        CHAT,
-        ANSWER,
-        "    request.app.state.busy = getattr(request.app.state, 'busy', 0) + 1\n"
-        "    if request.app.state.busy > 300:\n        raise RuntimeError('too many')\n"
-        f"{ANSWER}    request.app.state.busy -= 1\n",
+        "Who cannot be served at once is sent away",
+        "app/door.py",
+        "patience = 2 * settings.llm_timeout_s",
+        "patience = 0.05",
         {check_a_thousand_connections},
     ),
 ]
