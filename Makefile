@@ -45,8 +45,8 @@ test: $(ready)  ## Run the tests on two processors: make test ARGS="tests/test_r
 	@$(bin)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 test-notebooks: $(ready)  ## Run every notebook: as learners get it, then solved against the finished service
-	@COURSE_EXERCISES=todo COURSE_SERVICE=labs/service $(rehearse)
-	@COURSE_EXERCISES=solved COURSE_SERVICE=solutions/service $(rehearse)
+	@COURSE_EXERCISES=todo COURSE_SERVICE="$(CURDIR)/labs/service" $(rehearse)
+	@COURSE_EXERCISES=solved COURSE_SERVICE="$(CURDIR)/solutions/service" $(rehearse)
 
 test-browser: $(ready)  ## Open JupyterLab in Chromium; SCREENSHOTS=folder keeps pictures
 	@BROWSER_TESTS=1 $(bin)/python -m pytest tests/test_browser.py $(ARGS)

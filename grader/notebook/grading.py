@@ -21,6 +21,7 @@ from grader.formats.sentences import MARKS
 from grader.formats.visible import visible_report
 from grader.history import History
 from grader.notebook import cards
+from grader.notebook.playing import spelled
 from grader.report import Outcome, Report
 
 if TYPE_CHECKING:
@@ -191,13 +192,14 @@ def graded(grader: Grader, title: str, asked: dict[str, object], show: Callable[
 def finish(report: Report, *, service: Path, whole: bool) -> ReportCard:
     """Remember a run of whole labs, write the page that JupyterLab's tile shows, and give the card."""
     labs = [lab.number for lab in report.labs]
-    following = next((lab.stem for lab in Course().labs if labs and lab.number > max(labs)), "")
-    report = replace(report, submission=workspace.short(service))
+    following = next((lab.stem for lab in Course().labs if whole and labs and lab.number > max(labs)), "")
+    report = replace(report, submission=spelled(service))
     history = History()
     if whole:
         history.record(service, report)
     view = View(hints=history.hints(service), following=following, base=BASE)
-    report = replace(report, notes=(*report.notes, *history.notes))
+    partial = () if whole else ("Only the named checks ran; %grade with the lab's number alone runs all of them.",)
+    report = replace(report, notes=(*report.notes, *partial, *history.notes))
     if whole:
         keep_page(report, view)
     return ReportCard(report, view)

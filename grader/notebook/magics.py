@@ -17,7 +17,7 @@ from grader.formats.element import Child, element
 from grader.notebook import cards
 from grader.notebook.grading import Grader, GradingFailedError, Running, finish, graded, hints_card
 from grader.notebook.model import Model
-from grader.notebook.playing import Play, words
+from grader.notebook.playing import Play, spelled, words
 from grader.parts import PartFailedError, PartMissingError
 from grader.service import StartFailedError
 from grader.submission import BadSubmissionError
@@ -104,7 +104,7 @@ class CourseMagics(Magics):  # IPython's traits are untyped
     def _status(self) -> cards.Card:
         if not self._play.running:
             return cards.Note("The service is not running.", "%service start starts it.", state="wait")
-        folder = workspace.short(self._play.submission.root)
+        folder = spelled(self._play.submission.root)
         return _Started(folder, self._play.url, self._play.provider.page_url)
 
     @cell_magic
@@ -160,7 +160,7 @@ class CourseMagics(Magics):  # IPython's traits are untyped
     def _parts(self) -> cards.Card:
         play = self._play
         rows: list[tuple[object, ...]] = [
-            ("service", "runs" if play.running else "stopped", workspace.short(play.submission.root)),
+            ("service", "runs" if play.running else "stopped", spelled(play.submission.root)),
             ("model", "runs", "an OpenAI-compatible server of the course"),
             ("redis", "runs", f"{play.stack.redis.source}, version {play.stack.redis.version}"),
             ("database", "a file", "SQLite"),

@@ -248,6 +248,12 @@ def words(play: Play) -> dict[str, object]:
     return {"service": ServiceClient(play), "provider": Model(lambda: play.provider), "stack": play.stack}
 
 
+def spelled(folder: Path) -> str:
+    """Write a folder as seen from the course's root, wherever the notebook lies."""
+    root = workspace.root().resolve()
+    return str(folder.resolve().relative_to(root) if folder.resolve().is_relative_to(root) else folder)
+
+
 def announcement() -> Path:
     """Name the file that tells the pages of JupyterLab what runs."""
     return workspace.home() / "running.json"
