@@ -30,7 +30,9 @@ _BEFORE = re.compile(r"(?P<indent>\s*)#:(?: (?P<code>.*))?\s*")
 _LINE = re.compile(r"(?P<code>.*\S)  # SOLUTION (?P<lab>\d+)\s*")
 _MARKER = re.compile(r".*# (?:BEGIN|END) SOLUTION\b", re.DOTALL)
 _MALFORMED = "write `# BEGIN SOLUTION 4: Sentence.` or `# END SOLUTION`, alone on its line"
-_LEFT_OUT = frozenset({"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".venv", ".env"})
+_LEFT_OUT = frozenset(
+    {".ipynb_checkpoints", "__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".venv", ".env"}
+)
 
 
 class MarkerError(ValueError):

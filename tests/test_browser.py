@@ -100,6 +100,8 @@ def await_answer(url: str, process: subprocess.Popen[bytes]) -> None:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Start JupyterLab from a cold start; at the end nothing of it may be left."""
     folder, port = tmp_path_factory.mktemp("lab"), free_port()
+    for name in ("notebooks", "labs"):  # JupyterLab saves by itself, and must not save into the repository
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
     env = {**os.environ, "COURSE_HOME": str(folder / "home"), "COURSE_SERVICE": str(ROOT / "solutions" / "service")}
     words = [
         "--no-browser",
@@ -110,7 +112,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     ]
     command = [sys.executable, "-P", "-m", "grader.lab.command", *words]
     with (folder / "lab.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log, start_new_session=True)
     try:
         await_answer(f"http://127.0.0.1:{port}/api?token={TOKEN}", process)
         yield Lab(f"http://127.0.0.1:{port}", process, folder / "home")

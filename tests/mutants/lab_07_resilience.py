@@ -27,6 +27,7 @@ GIVE_UP = "            async with asyncio.timeout(within or self._patience):\n  
 MODEL = "app/model.py"
 NO_MODEL = 'return problem(503, "No model answers at the moment.", wait)'
 PROBLEMS = "app/problems.py"
+BREAKER = "app/breaker.py"
 RESILIENCE = "app/resilience.py"
 SHARED = "app/shared.py"
 STATUS = "        if status < 500 and status != 429:\n"
@@ -70,8 +71,8 @@ MUTANTS = [
     Mutant(
         "does not say that an answer is degraded",
         RESILIENCE,
-        "within=min(within, self._time(1))), degraded=True)",
-        "within=min(within, self._time(1))))",
+        "within=min(within, self._time())), degraded=True)",
+        "within=min(within, self._time())))",
         {check_fallback_answers},
     ),
     Mutant(
@@ -174,35 +175,35 @@ MUTANTS = [
     ),
     Mutant(
         "never leaves a failing model alone",
-        RESILIENCE,
-        "            self._failed += 1\n",
+        BREAKER,
+        "            self._failed += fair\n",
         "            self._failed = 0\n",
         {check_breaker_opens},
     ),
     Mutant(
         "counts failures over all time",
-        RESILIENCE,
+        BREAKER,
         "        else:\n            self._failed = 0\n",
         "        else:\n            self._failed += 0\n",
         {check_breaker_counts_in_a_row},
     ),
     Mutant(
         "lets everybody probe at once",
-        RESILIENCE,
+        BREAKER,
         "        if wait > 0 or self._probed:\n",
         "        if wait > 0:\n",
         {check_breaker_sends_one_probe},
     ),
     Mutant(
         "probes before the cool-down is over",
-        RESILIENCE,
+        BREAKER,
         "time.monotonic() + self._cooldown",
         "time.monotonic() + self._cooldown / 3",
         {check_breaker_sends_one_probe},
     ),
     Mutant(
         "never tries again",
-        RESILIENCE,
+        BREAKER,
         "time.monotonic() + self._cooldown",
         "time.monotonic() + 1e6",
         {check_breaker_sends_one_probe},
