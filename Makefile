@@ -44,6 +44,10 @@ setup: $(ready)  ## Make .venv; PYTHON=python3.12 picks the version
 test: $(ready)  ## Run the tests on two processors: make test ARGS="tests/test_report.py -k points"
 	@$(bin)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
+prove: $(ready)  ## Plant every fault, grade every unlike service, every state and every hostile submission
+	@$(bin)/python -m pytest -n 2 --dist worksteal tests/test_mutants.py tests/test_conforming.py tests/test_staircase.py \
+		tests/test_hostile.py $(ARGS)
+
 test-notebooks: $(ready)  ## Run every notebook: as learners get it, then solved against the finished service
 	@COURSE_EXERCISES=todo COURSE_SERVICE="$(CURDIR)/labs/service" $(rehearse)
 	@COURSE_EXERCISES=solved COURSE_SERVICE="$(CURDIR)/solutions/service" $(rehearse)
@@ -90,4 +94,4 @@ clean-all: clean  ## The same, and .venv
 help:
 	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
-.PHONY: grade lab serve doctor setup test test-notebooks test-browser book lint types format lock bench stack-up stack-down clean clean-all help
+.PHONY: grade lab serve doctor setup test prove test-notebooks test-browser book lint types format lock bench stack-up stack-down clean clean-all help
