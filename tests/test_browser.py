@@ -34,6 +34,8 @@ PATIENCE = 120_000
 
 WIDE, NARROW = (1280, 900), (800, 900)
 
+KERNEL_IS_IDLE = "() => jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+
 ALL_HAVE_RUN = """() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]
   .every(prompt => /\\[\\d+\\]/.test(prompt.textContent))"""
 
@@ -158,7 +160,7 @@ def _note_remote(url: str, note: object) -> None:
 def open_notebook(lab: Lab, view: View, number: str) -> None:
     view.page.goto(lab.address(f"/lab/workspaces/lab-{number}"))
     view.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=PATIENCE)
-    view.page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=PATIENCE)
+    view.page.wait_for_function(KERNEL_IS_IDLE, timeout=PATIENCE)
 
 
 def run_all(view: View) -> None:
@@ -225,6 +227,7 @@ def test_documentation_model_and_report_have_tabs(lab: Lab, view: View) -> None:
     page.locator(".jp-CodeCell").first.click()
     page.evaluate("() => jupyterapp.commands.execute('notebook:run-cell')")
     page.wait_for_selector(".cw:has-text('runs')", timeout=PATIENCE)
+    view.shoot("00-started")
 
     for path, wanted in (
         ("/course", "text=Next:"),
