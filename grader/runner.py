@@ -48,6 +48,11 @@ class _Part:
         """Its checks in file order."""
         return [check for check in self.chapter.checks if check.name in self.names]
 
+    @property
+    def waits(self) -> bool:
+        """Whether something is begun for it that takes long."""
+        return any(check.ahead for check in self.checks)
+
 
 @dataclass
 class _Labwork:
@@ -162,9 +167,9 @@ class Run:
                 self._keep(skipped)
 
     def _all_labs(self, workshop: Workshop, copy: Submission, chapters: Sequence[Chapter], *, load: bool) -> None:
-        """Run labs side by side, long ones in several parts; load checks have the machine to themselves."""
+        """Run labs side by side, long ones in several parts, first those that wait for something; load comes alone."""
         parts = [part for chapter in chapters for part in self._parts(chapter, load=load)]
-        waiting = sorted(parts, key=lambda part: (part.number, -len(part.names)))
+        waiting = sorted(parts, key=lambda part: (part.number, not part.waits, -len(part.names)))
         for chapter in chapters:
             count = sum(self._wanted(check, load=load) for check in chapter.checks)
             self.progress.lab_started(chapter.number, chapter.slug, chapter.title, count)
