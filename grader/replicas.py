@@ -35,7 +35,10 @@ TRIO = {
 
 def trio(bench: Bench) -> list[Api]:
     """Three replicas over one PostgreSQL and one Redis, each with a pool of a single connection."""
-    return bench.replicas(3, users=1, database="postgres", together=True, **TRIO)
+    try:
+        return bench.replicas(3, users=1, database="postgres", together=True, **TRIO)
+    except PartMissingError as missing:
+        raise Skip(str(missing)) from None
 
 
 def connected(api: Api) -> PostgresDatabase:
