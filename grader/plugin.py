@@ -51,7 +51,7 @@ class Collector:
         self.only = only
         self.section = chapter.section
         self.tell = tell
-        self.outcomes: dict[str, Outcome] = {}
+        self.results: dict[str, CheckResult] = {}
         self.facts: list[str] = []
         self._main: Api | None = None
         self._worker: Process | None = None
@@ -127,15 +127,16 @@ class Collector:
         result = self._run(item, check)
         if result.outcome is Outcome.INCONCLUSIVE and check.timing:
             result = self._run(item, check)
-        self.outcomes[check.name] = result.outcome
+        self.results[check.name] = result
         self.tell("check_finished", result)
         return True
 
     def _run(self, item: pytest.Item, check: Check) -> CheckResult:
-        missing = [name for name in check.needs if self.outcomes.get(name, Outcome.PASSED) is not Outcome.PASSED]
+        earlier = [self.results[name] for name in check.needs if name in self.results]
+        missing = next((result for result in earlier if result.outcome is not Outcome.PASSED), None)
         if missing:
-            earlier = missing[0].replace("_", " ")
-            return self._result(check, Outcome.SKIPPED, f"Comes after “{earlier}”, which has not passed yet.")
+            told = f"Comes after “{missing.name.replace('_', ' ')}”, which has not passed yet."
+            return self._result(check, Outcome.SKIPPED, told, waived=missing.undecided)
         started = time.monotonic()
         self.facts.clear()
         marks = self._log_marks()

@@ -88,6 +88,11 @@ class CheckResult:
         return not self.waived and self.outcome not in UNDECIDED
 
     @property
+    def undecided(self) -> bool:
+        """Whether it says nothing about the learner's work; then checks that build on it say nothing either."""
+        return self.waived or self.outcome in UNDECIDED
+
+    @property
     def blocking(self) -> bool:
         """Whether this check keeps its lab from being passed by the learner."""
         return self.outcome is Outcome.FAILED or (self.outcome is Outcome.SKIPPED and not self.waived)

@@ -280,21 +280,19 @@ class Run:
 def _lab_result(chapter: Chapter, results: Sequence[CheckResult], seconds: float) -> LabResult:
     found = {result.name: result for result in results}
     for check in chapter.checks:
-        earlier = next((name for name in check.needs if _not_passed(found.get(name))), None)
+        before = [found[name] for name in check.needs if name in found]
+        earlier = next((result for result in before if result.outcome is not Outcome.PASSED), None)
         if earlier and check.name in found and found[check.name].outcome is not Outcome.SKIPPED:
             found[check.name] = _skipped(found[check.name], earlier)
     ordered = tuple(found[check.name] for check in chapter.checks if check.name in found)
     return LabResult(chapter.number, chapter.slug, chapter.title, ordered, round(seconds, 3))
 
 
-def _not_passed(result: CheckResult | None) -> bool:
-    return result is not None and result.outcome is not Outcome.PASSED
-
-
-def _skipped(result: CheckResult, earlier: str) -> CheckResult:
+def _skipped(result: CheckResult, earlier: CheckResult) -> CheckResult:
     """Skip a check whose prerequisite, in another part of the lab, has not passed."""
-    told = f"Comes after “{earlier.replace('_', ' ')}”, which has not passed yet."
-    return replace(result, outcome=Outcome.SKIPPED, points=0, message=told, exchanges=(), log=())
+    told = f"Comes after “{earlier.name.replace('_', ' ')}”, which has not passed yet."
+    waived = earlier.undecided
+    return replace(result, outcome=Outcome.SKIPPED, points=0, message=told, exchanges=(), log=(), waived=waived)
 
 
 def default_jobs() -> int:
