@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from grader.supervisor import Process
 
 ROUTE = "/chat-async"
-WORKER_LIMIT = 30.0
+WORKER_LIMIT = 45.0
 """Seconds in which a worker must have started and done what waits for it; the contract says nothing of them."""
 
 DEATH_LIMIT = 60.0

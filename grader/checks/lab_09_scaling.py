@@ -34,6 +34,7 @@ KEPT_S = 600
         "Hand the work to Celery: task.delay() blocks, so in an async route call it in a thread.",
         "The worker writes the result where every replica can read it: the database, or Redis.",
     ],
+    timeout=150,
 )
 def check_tasks_are_done(api: Api, provider: Provider, worker: Process) -> None:
     """POST /chat-async answers 202 and where to look; the status is processing, then complete with the answer."""
@@ -97,6 +98,7 @@ def check_tasks_are_private(api: Api) -> None:
     points=2,
     hints=["What does the status say when the task's function raised?", "failed, and nothing of the exception."],
     needs=(check_tasks_are_done,),
+    timeout=150,
 )
 def check_failures_are_told(api: Api, provider: Provider, worker: Process) -> None:
     """When all models fail the task is failed within 2 T + 10 s, and shows nothing of the provider's error."""
@@ -115,6 +117,7 @@ def check_failures_are_told(api: Api, provider: Provider, worker: Process) -> No
         "SET NX in Redis, or a unique constraint in the database.",
     ],
     needs=(check_tasks_are_done,),
+    timeout=150,
 )
 def check_repetitions_add_nothing(api: Api, services: Bench, provider: Provider) -> None:
     """The same Idempotency-Key and body give the same task, also at the same instant and on two replicas."""
@@ -163,6 +166,7 @@ def check_keys_are_bound(api: Api) -> None:
         "result_expires, or the EX of your record: 600 s and more.",
     ],
     needs=(check_repetitions_add_nothing,),
+    timeout=150,
 )
 def check_tasks_are_kept(api: Api, provider: Provider, worker: Process) -> None:
     """Ten minutes later the result is still there, and a repetition still finds its task."""
