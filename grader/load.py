@@ -21,7 +21,7 @@ from grader.expectation import Inconclusive, Skip
 from grader.generator import Generator, Result, Shot
 from grader.submission import Submission
 from grader.usage import Usage, usage_of
-from grader.verdict import Verdict, compare, percentile, walk
+from grader.verdict import Verdict, compare, costs, percentile, walk
 
 if TYPE_CHECKING:
     from grader.bench import Bench
@@ -201,8 +201,9 @@ class Rig:
             f"Yours: {spark(picture, 0)}; the reference: {spark(picture, 1)}.",
             f"A request takes {cost:.1f} ms of processor time, with the reference {theirs:.1f} ms.",
         ]
-        if cost > 2 * theirs > 0:
-            said.append("Advice: that is more than twice as much; look at one request with py-spy.")
+        pairs = zip(self.own, self.others, strict=False)
+        if walk((costs(own.cpu, other.cpu, factor=2) for own, other in pairs), to_good=3, to_bad=3) is Verdict.BAD:
+            said.append("Advice: that is more than twice as much in block after block; profile one request (py-spy).")
         return said
 
     def picture(self) -> Chart:
