@@ -200,7 +200,11 @@ def test_terminal_falls_back_to_ascii() -> None:
 
 def test_terminal_colours_nothing_but_what_words_say_too() -> None:
     stream = io.StringIO()
-    show(REPORTS["rich"], VIEW, Console(file=stream, width=80, force_terminal=True, color_system="standard"))
+    show(
+        REPORTS["rich"],
+        VIEW,
+        Console(file=stream, width=80, force_terminal=True, color_system="standard", no_color=False),
+    )
     coloured = stream.getvalue()
 
     assert "\x1b[1;31m✗ FAIL" in coloured
