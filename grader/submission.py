@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import shlex
 import shutil
 import tomllib
@@ -66,6 +67,8 @@ class Submission:
                 limit = f"{MAX_FILES} files or {MAX_BYTES >> 20} MB"
                 raise BadSubmissionError(f"{self.root} holds more than {limit}. Is it the service's folder?")
         shutil.copytree(self.root, target, symlinks=True, ignore=shutil.ignore_patterns(*IGNORED))
+        # Every start would compile the same sources again; what does not compile is left for the start to tell.
+        compileall.compile_dir(target, maxlevels=8, quiet=2)
         return Submission(target, self.app, self.factory, self.worker)
 
     def _walk(self, folder: Path) -> Iterable[Path]:
