@@ -13,9 +13,10 @@ from pathlib import Path
 from grader.chart import Chart, Mark, bars
 from grader.course import ROOT
 from grader.generator import Generator
-from grader.load import CALLERS, LIMIT, Block, Rig, Target
+from grader.load import LIMIT, Rig
 from grader.picture import save
 from grader.submission import Submission
+from grader.target import CALLERS, Block, Target
 from grader.verdict import percentile
 from grader.worker import start_workshop
 

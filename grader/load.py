@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from grader.chart import Chart, Mark, histogram, spark
-from grader.client import nonce
 from grader.course import ROOT
 from grader.expectation import Inconclusive, Skip
-from grader.generator import Generator, Result, Shot
+from grader.generator import Generator, Result
 from grader.submission import Submission
+from grader.target import CALLERS, Block, Target
 from grader.usage import Usage, usage_of
 from grader.verdict import Verdict, compare, costs, percentile, walk
 
@@ -32,12 +32,9 @@ LIMIT = 0.2
 GRACE = 0.5
 """Seconds that every time of the contract is extended by, before a service fails."""
 
-CALLERS = 240
 CONNECTIONS = 1000
 QUESTIONS = 100
 """Different questions that a thousand connections ask: they are about connections, not about the provider."""
-LATENCY = 0.04
-"""Seconds that the provider takes."""
 
 BLOCK_SECONDS = 1.6
 BLOCK_LEAST = 80
@@ -46,63 +43,6 @@ BLOCK_LEAST = 80
 MOST_BLOCKS = 8
 LEAST_RATE = 16.0
 """Requests a second that the reference must manage, or the machine is no place to measure."""
-
-SETTINGS: dict[str, str | None] = {
-    "RATE_LIMIT_REQUESTS": "1000000",
-    "LLM_TIMEOUT_S": "60",
-    "BREAKER_FAILURES": "1000000",
-}
-
-
-@dataclass(frozen=True)
-class Block:
-    """Requests sent together: what came of each, seconds beyond the provider's own time, processor time of one."""
-
-    results: tuple[Result, ...]
-    beyond: tuple[float, ...]
-    cpu: float
-
-    @property
-    def p95(self) -> float:
-        """What the slowest twentieth begins at, in seconds beyond the provider's own time."""
-        return percentile(self.beyond, 0.95)
-
-    @property
-    def rate(self) -> float:
-        """Requests that were answered in a second."""
-        begun, ended = min(one.sent for one in self.results), max(one.finished for one in self.results)
-        return len(self.results) / (ended - begun)
-
-
-class Target:
-    """A service under load, with provider accounts and callers of its own."""
-
-    def __init__(self, bench: Bench) -> None:
-        self.api = bench.start(users=0, database="sqlite", **SETTINGS)
-        self.provider = bench.provider
-        self.provider.latency(LATENCY)
-        self.keys = [self.api.new_caller().headers["X-API-Key"] for _ in range(CALLERS)]
-        self.asked = 0
-        self.readings: list[tuple[int, Usage, int]] = []
-
-    def shots(self, count: int, *, users: int, rate: float = math.inf, questions: int = 0) -> tuple[str, list[Shot]]:
-        """Lay out chats, and the tag in them: at a rate, or each user's one after another.
-
-        Callers take turns; there are as many questions as chats unless told otherwise.
-        """
-        tag = nonce()
-        texts = [f"{tag} Tell me about lot {n % (questions or count)}." for n in range(count)]
-        keys = [self.keys[n % (questions or CALLERS) % CALLERS] for n in range(count)]
-        return tag, [
-            Shot(n % users, n / rate, keys[n], "/chat", json.dumps({"message": texts[n]})) for n in range(count)
-        ]
-
-    def read(self) -> None:
-        """Note what the service holds after so many requests: usage, and connections to Redis."""
-        number = self.api.settings.env["REDIS_URL"].rpartition("/")[2]
-        clients = self.api.redis.client_list()
-        connections = sum(client["db"] == number for client in clients)
-        self.readings.append((self.asked, usage_of(self.api.service.process.pid), connections))
 
 
 @dataclass
@@ -138,13 +78,12 @@ class Rig:
         """Send chats at the rate of this run."""
         count = max(BLOCK_LEAST, int(self.rate * BLOCK_SECONDS))
         block = self.block(target, count=count, users=CALLERS, rate=self.rate)
+        target.come_to_rest()
         target.read()
         return block
 
     def find_rate(self) -> None:
-        """Let both warm up, then find out what the reference manages, and take half of it; once is enough."""
-        if self.rate:
-            return
+        """Let both warm up, then find out what the reference manages now, and take half of it."""
         for target in (self.subject, self.reference):
             self.block(target, count=32, users=8)
         most = self.block(self.reference, count=192, users=16).rate
@@ -153,16 +92,28 @@ class Rig:
             raise Inconclusive(f"The machine is too busy to measure anything: {manages}. Close other programs.")
         self.rate = most / 2
 
+    def need_rate(self) -> None:
+        """Find the rate if nobody has yet."""
+        if not self.rate:
+            self.find_rate()
+
     def race(self) -> Verdict:
-        """Compare block by block until it is clear whether the service keeps up, or that it will not become clear."""
-        self.find_rate()
-        self.others.append(self.steady(self.reference))
+        """Compare block by block until it is clear whether the service keeps up, or that it will not become clear.
+
+        Where the reference itself cannot keep the rate any more, the machine has changed, and the rate is found anew.
+        """
         steps: list[Verdict] = []
+        before: Block | None = None
         while len(steps) < MOST_BLOCKS and self.verdict(steps) is Verdict.OPEN:
-            self.own.append(self.steady(self.subject))
-            self.others.append(self.steady(self.reference))
-            before, after = self.others[-2:]
-            steps.append(compare(self.own[-1].beyond, before.beyond, after.beyond, limit=LIMIT, grace=GRACE))
+            if before is None or before.p95 > LIMIT:
+                self.find_rate()
+                before = self.steady(self.reference)
+            own = self.steady(self.subject)
+            after = self.steady(self.reference)
+            steps.append(compare(own.beyond, before.beyond, after.beyond, limit=LIMIT, grace=GRACE))
+            self.own.append(own)
+            self.others.append(after)
+            before = after
         return self.verdict(steps)
 
     @staticmethod
@@ -172,7 +123,7 @@ class Rig:
 
     def readings(self) -> list[tuple[int, Usage, int]]:
         """Return what the service held after each block: five at least, to tell a trend from a step."""
-        self.find_rate()
+        self.need_rate()
         while len(self.subject.readings) < 5:
             self.own.append(self.steady(self.subject))
         return self.subject.readings

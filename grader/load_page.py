@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grader.generator import START_LIMIT, locust
-from grader.load import LATENCY, SETTINGS
 from grader.ports import HOST, ReservedPort
 from grader.service import StartFailedError
 from grader.submission import Submission
 from grader.supervisor import SupervisorError
+from grader.target import LATENCY, SETTINGS
 from grader.worker import start_workshop
 
 if TYPE_CHECKING:

@@ -16,9 +16,10 @@ import pytest
 
 from grader import load
 from grader.generator import Generator, Result, Shot
-from grader.load import CALLERS, CONNECTIONS, QUESTIONS, Block, Rig, Target, complaints, peak
+from grader.load import CONNECTIONS, QUESTIONS, Rig, complaints, peak
 from grader.report import Outcome
 from grader.supervisor import Supervisor
+from grader.target import CALLERS, Block, Target
 from grader.usage import usage_of
 from grader.verdict import Verdict
 from tests.grading import Grading, failures

@@ -479,7 +479,7 @@ def check_a_thousand_connections(services: Bench, note: Callable[[str], None]) -
     both = services.shared(rig)
     if not room_for(both.connections):
         raise Inconclusive("The system does not let a process have a thousand connections; raise `ulimit -n` to 4096.")
-    both.find_rate()
+    both.need_rate()
     for attempt in range(2):
         results = both.crowd(both.subject)
         slowest = max(result.seconds for result in results)
