@@ -9,6 +9,7 @@ import pytest
 from grader.course import Course
 from grader.report import Outcome
 from tests.grading import Grading, failures
+from tests.variants import VARIANTS, Variant
 
 CONFORMING = sorted(path for path in (Path(__file__).parent / "conforming").iterdir() if path.is_dir())
 
@@ -23,5 +24,14 @@ def labs_of(folder: Path) -> list[int]:
 @pytest.mark.parametrize("folder", CONFORMING, ids=lambda folder: folder.name)
 def test_conforming_service_passes(folder: Path, grading: Grading) -> None:
     report = grading(folder, labs_of(folder))
+    assert report.outcome is Outcome.PASSED, failures(report)
+    assert all(one.outcome is Outcome.PASSED or one.waived for one in report.checks), failures(report)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+def test_variant_passes(variant: Variant, grading: Grading) -> None:
+    folder = grading.copy_of_solution(variant.name)
+    variant.apply(folder)
+    report = grading(folder, [variant.lab])
     assert report.outcome is Outcome.PASSED, failures(report)
     assert all(one.outcome is Outcome.PASSED or one.waived for one in report.checks), failures(report)
