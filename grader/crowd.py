@@ -21,9 +21,6 @@ from locust import FastHttpUser, events, task
 from locust.env import Environment
 from locust.exception import StopUser
 
-PATIENCE = float(os.environ["LOAD_PATIENCE"])
-"""Seconds after which a client gives up."""
-
 LEAD = 0.05
 """Seconds between an order and the start of its section."""
 
@@ -34,9 +31,10 @@ Shot = dict[str, Any]
 class Section:
     """Requests that belong together, and how many have been begun and ended."""
 
-    def __init__(self, url: str, shots: list[Shot]) -> None:
+    def __init__(self, url: str, shots: list[Shot], patience: float) -> None:
         self.url = url
         self.shots = shots
+        self.patience = patience
         self.start = time.monotonic() + LEAD
         self.begun, self.note_begun = countdown(len(shots))
         self.ended, self.note_ended = countdown(len(shots))
@@ -60,8 +58,7 @@ class Obedient(FastHttpUser):
     host = "http://127.0.0.1"  # each section brings its own
     max_retries = 0
     max_redirects = 0
-    connection_timeout = PATIENCE
-    network_timeout = PATIENCE
+    connection_timeout = network_timeout = 600.0  # each section has a patience of its own
     everybody: ClassVar[list[Obedient]] = []
 
     def on_start(self) -> None:
@@ -80,15 +77,16 @@ class Obedient(FastHttpUser):
             while (wait := section.start + shot["due"] - time.monotonic()) > 0:
                 gevent.sleep(wait)
             section.note_begun()
-            self.send(section.url, shot)
+            self.send(section, shot)
             section.note_ended()
 
-    def send(self, url: str, shot: Shot) -> None:
-        """Send a request and write down what came of it."""
+    def send(self, section: Section, shot: Shot) -> None:
+        """Send a request and write down what came of it; after ``patience`` seconds the client gives up."""
         headers = {"X-API-Key": shot["key"], "Content-Type": "application/json", "Connection": "close"}
         shot["sent"] = time.monotonic()
-        with gevent.Timeout(PATIENCE):  # the client takes it for an error of the connection
-            answer = self.client.post(url + shot["path"], data=shot["body"], headers=headers, name=shot["path"])
+        with gevent.Timeout(section.patience):  # the client takes it for an error of the connection
+            url = section.url + shot["path"]
+            answer = self.client.post(url, data=shot["body"], headers=headers, name=shot["path"])
         shot["seconds"] = time.monotonic() - shot["sent"]
         shot["status"] = answer.status_code
         shot["retry"] = "retry-after" in (answer.headers or {})

@@ -58,8 +58,8 @@ class Result:
 class Generator:
     """Locust, headless, with a fixed number of users."""
 
-    def __init__(self, supervisor: Supervisor, directory: Path, users: int, *, patience: float = PATIENCE) -> None:
-        """Start it; it makes ready beside whatever else is done. A client waits ``patience`` seconds for an answer."""
+    def __init__(self, supervisor: Supervisor, directory: Path, users: int) -> None:
+        """Start it; it makes ready beside whatever else is done."""
         self._channel, theirs = socket.socketpair()
         self._log = directory / "locust.log"
         self._buffer = b""
@@ -71,7 +71,6 @@ class Generator:
                 [*locust("crowd"), "--headless", *f"--users {users} --spawn-rate {users}".split(), "--only-summary"],
                 env={
                     "LOAD_CHANNEL": str(theirs.fileno()),
-                    "LOAD_PATIENCE": str(patience),
                     "HOME": str(home),
                     "LANG": "C.UTF-8",
                 },
@@ -80,17 +79,20 @@ class Generator:
                 fds=(theirs.fileno(),),
             )
 
-    def fire(self, url: str, shots: Sequence[Shot]) -> list[Result]:
-        """Send a section of requests, return what came of each. Raises ``Inconclusive`` when Locust does not work."""
-        self.begin(url, shots)
+    def fire(self, url: str, shots: Sequence[Shot], patience: float = PATIENCE) -> list[Result]:
+        """Send a section of requests, return what came of each; clients wait ``patience`` seconds for an answer.
+
+        Raises ``Inconclusive`` when Locust does not work.
+        """
+        self.begin(url, shots, patience)
         return self.finish(shots)
 
-    def begin(self, url: str, shots: Sequence[Shot]) -> None:
+    def begin(self, url: str, shots: Sequence[Shot], patience: float = PATIENCE) -> None:
         """Send a section of requests, and return when the last of them has been sent."""
         if not self._is_ready:
             self._hear("ready", START_LIMIT)
             self._is_ready = True
-        order = {"url": url, "shots": [asdict(shot) for shot in shots]}
+        order = {"url": url, "shots": [asdict(shot) for shot in shots], "patience": patience}
         with contextlib.suppress(OSError):  # its end is noticed below
             self._channel.settimeout(START_LIMIT)
             self._channel.sendall(json.dumps(order).encode() + b"\n")

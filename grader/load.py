@@ -40,6 +40,9 @@ BLOCK_SECONDS = 1.6
 BLOCK_LEAST = 80
 """Requests that a block has at least; fewer prove nothing about a twentieth."""
 
+PATIENCE = 4.0
+"""Seconds after which a client of a block gives up: no later answer would make a verdict better or worse."""
+
 MOST_BLOCKS = 8
 LEAST_RATE = 16.0
 """Requests a second that the reference must manage, or the machine is no place to measure."""
@@ -60,7 +63,7 @@ class Rig:
         """Send chats to a target and measure."""
         tag, shots = target.shots(count, users=users, rate=rate)
         before = usage_of(target.api.service.process.pid).cpu
-        results = self.generator.fire(target.api.url, shots)
+        results = self.generator.fire(target.api.url, shots, PATIENCE)
         after = usage_of(target.api.service.process.pid).cpu
         target.asked += count
         theirs: dict[str, float] = {}

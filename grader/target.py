@@ -48,7 +48,7 @@ class Block:
     def rate(self) -> float:
         """Requests that were answered in a second."""
         begun, ended = min(one.sent for one in self.results), max(one.finished for one in self.results)
-        return len(self.results) / (ended - begun)
+        return sum(one.status == 200 for one in self.results) / (ended - begun)
 
 
 class Target:

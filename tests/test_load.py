@@ -73,7 +73,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Generator]:
     with Supervisor() as supervisor:
-        started = Generator(supervisor, tmp_path_factory.mktemp("locust"), USERS, patience=PATIENCE)
+        started = Generator(supervisor, tmp_path_factory.mktemp("locust"), USERS)
         yield started
         started.close()
         assert not supervisor.descendants()
@@ -120,7 +120,7 @@ def test_a_user_waits_for_its_answer(generator: Generator, server: Server) -> No
     ],
 )
 def test_what_went_wrong_is_named(generator: Generator, server: Server, path: str, told: tuple[int, str, bool]) -> None:
-    (found,) = generator.fire(url(server), shots(path, 1))
+    (found,) = generator.fire(url(server), shots(path, 1), PATIENCE)
     assert (found.status, found.error, found.retry) == told
 
 
