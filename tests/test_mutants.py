@@ -10,7 +10,7 @@ import pytest
 
 from grader.course import Course
 from tests.grading import Grading, failed, failures
-from tests.mutants import Mutant, all_mutants
+from tests.mutants import SOLUTION, Mutant, all_mutants
 
 MUTANTS = all_mutants()
 
@@ -52,3 +52,12 @@ def test_every_graded_check_catches_something() -> None:
         if check.points and not check.load and (chapter.number, check.name) not in caught
     ]
     assert not idle, "no mutant proves that these checks can fail: " + ", ".join(idle)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_fault_fits(mutant: Mutant) -> None:
+    """Every fault can be planted, also those that are not drawn, and what it plants can be read."""
+    text = (SOLUTION / mutant.file).read_text(encoding="utf-8")
+    assert text.count(mutant.old) == 1
+    if mutant.file.endswith(".py"):
+        compile(text.replace(mutant.old, mutant.new), mutant.file, "exec", dont_inherit=True)

@@ -143,7 +143,7 @@ MUTANTS = [
         AUTH,
         AUTHORIZE,
         '            if not (await request.body()).endswith(b"}"):\n'
-        '                raise HTTPException(422, "The body is no JSON object.")\n' + AUTHORIZE,
+        '                    raise HTTPException(422, "The body is no JSON object.")\n    ' + AUTHORIZE,
         {check_refusals_come_in_order},
     ),
     Mutant(
