@@ -34,7 +34,7 @@ def test_the_environment_decides(course: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("COURSE_SERVICE", "solutions/service")
 
     assert workspace.home() == Path.home() / "course"
-    assert workspace.service() == Path("solutions/service")
+    assert workspace.service() == workspace.root() / "solutions/service"
     assert course
 
 
