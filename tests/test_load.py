@@ -76,6 +76,9 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Generator]:
         started = Generator(supervisor, tmp_path_factory.mktemp("locust"), USERS)
         yield started
         started.close()
+        until = time.monotonic() + 10
+        while supervisor.descendants() and time.monotonic() < until:  # keepers end after those they kept
+            time.sleep(0.05)
         assert not supervisor.descendants()
 
 
