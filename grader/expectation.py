@@ -68,12 +68,6 @@ class Expectation:
             raise self.broken(f"with {name}: {value!r}, expected {what or repr(wanted)}")
         return self
 
-    def no_header(self, name: str) -> Expectation:
-        """A header is absent."""
-        if name.lower() in self.exchange.headers:
-            raise self.broken(f"with the header {name}, expected none")
-        return self
-
     def content_type(self, wanted: str) -> Expectation:
         """The media type is the one wanted, whatever its parameters."""
         found = self.exchange.headers.get("content-type", "").split(";")[0].strip().lower()
