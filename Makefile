@@ -75,7 +75,10 @@ lock: $(ready)  ## Re-make requirements.lock from pyproject.toml; ARGS=--upgrade
 		--group dev $(ARGS) pyproject.toml --output-file requirements.lock
 
 bench: $(ready)  ## Measure the grader: time of a run, calls that the provider can take
-	@for file in benchmarks/*.py; do echo "== $$file"; $(bin)/python "$$file" || exit 1; done
+	@for name in grading load provider; do echo "== $$name"; $(bin)/python "benchmarks/$$name.py" || exit 1; done
+
+soak: $(ready)  ## Grade again and again, and count verdicts that flip; ARGS=--busy keeps the processors busy
+	@$(bin)/python benchmarks/soak.py $(ARGS)
 
 stack-up:  ## Start the Docker Compose stack in the background
 	@test -f docker-compose.yml || { echo 'The Compose stack is not built yet; `make serve` does without it.' >&2; exit 1; }
@@ -94,4 +97,4 @@ clean-all: clean  ## The same, and .venv
 help:
 	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
-.PHONY: grade lab serve doctor setup test prove test-notebooks test-browser book lint types format lock bench stack-up stack-down clean clean-all help
+.PHONY: grade lab serve doctor setup test prove test-notebooks test-browser book lint types format lock bench soak stack-up stack-down clean clean-all help
