@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m grader.provider", description="A model provider to learn with.")
     parser.add_argument("--port", type=int, default=9100, help="port of the API (default 9100)")
     parser.add_argument("--page-port", type=int, help="port of the page (default: the next free one)")
+    parser.add_argument("--host", default="127.0.0.1", help="address that both ports are bound to (default 127.0.0.1)")
     parser.add_argument("--seed", type=int, help="make the answers the same in every run")
     parser.add_argument("--inherit", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -37,9 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def _learner(options: argparse.Namespace) -> None:
     """Serve one learner, whose service may use any key, until interrupted; then print the bill."""
     server = Server(os.environ.get("PROVIDER_TOKEN") or secrets.token_urlsafe(18))
-    port = _free_port(options.port, announce=True)
-    namespace = await server.open_for_learner(port, options.seed)
-    listener = socket.create_server(("127.0.0.1", _free_port(options.page_port or port + 1)))
+    port = _free_port(options.port, options.host, announce=True)
+    namespace = await server.open_for_learner(port, options.seed, options.host)
+    listener = socket.create_server((options.host, _free_port(options.page_port or port + 1, options.host)))
     page = ProviderAddress(listener.getsockname()[1], server.token).page_url(namespace.key)
     print("The model provider is ready. Where your service is started:\n")
     print(f"  export OPENAI_BASE_URL={namespace.base_url}")
@@ -52,12 +53,12 @@ async def _learner(options: argparse.Namespace) -> None:
         print(f"\nBill: {bill.calls} calls, {bill.total_tokens:,} tokens, ${bill.price_usd:.4f}")
 
 
-def _free_port(first: int, *, announce: bool = False) -> int:
+def _free_port(first: int, host: str, *, announce: bool = False) -> int:
     """Give the first free port from a number on; OSError when there is none in a hundred."""
     for number in range(first, first + 100):
         with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # an ended provider's port is free at once
-            probe.bind(("127.0.0.1", number))
+            probe.bind((host, number))
             if announce and number != first:
                 print(f"Port {first} is taken; using {number} instead.", file=sys.stderr)
             return number

@@ -192,17 +192,18 @@ class Connection(asyncio.Protocol):
 
 
 class Port:
-    """A port of 127.0.0.1 that can be closed and opened again without ever being free for anybody else.
+    """A port that can be closed and opened again without ever being free for anybody else.
 
     A second socket is bound to the port but never listens: the system gives the port to nobody, and while the listening
     socket is closed connections are refused.
     """
 
-    def __init__(self, handler: Handler, number: int = 0) -> None:
+    def __init__(self, handler: Handler, number: int = 0, host: str = "127.0.0.1") -> None:
+        self.host = host
         self._handler = handler
         self._peers: set[Connection] = set()
         self._server: asyncio.Server | None = None
-        self._keeper = _bound(number)
+        self._keeper = _bound(number, host)
         self.number: int = self._keeper.getsockname()[1]
 
     @property
@@ -213,7 +214,7 @@ class Port:
     async def open(self) -> None:
         """Accept connections; no-op when open."""
         if self._server is None:
-            self._server = await serve(self._handler, _bound(self.number), self._peers)
+            self._server = await serve(self._handler, _bound(self.number, self.host), self._peers)
 
     def refuse(self) -> None:
         """Refuse connections and drop the open ones; no-op when closed."""
@@ -236,12 +237,12 @@ async def serve(handler: Handler, listener: socket.socket, peers: set[Connection
     return await loop.create_server(lambda: Connection(handler, connections), sock=listener, backlog=BACKLOG)
 
 
-def _bound(number: int) -> socket.socket:
+def _bound(number: int, host: str) -> socket.socket:
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
-        bound.bind(("127.0.0.1", number))
+        bound.bind((host, number))
     except OSError:
         bound.close()
         raise

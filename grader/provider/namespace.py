@@ -40,9 +40,9 @@ class Namespace:
         self.switches: dict[str, tuple[str, int]] = {}
         self.port: Port
 
-    async def listen(self, handler: Handler, number: int = 0) -> None:
+    async def listen(self, handler: Handler, number: int = 0, host: str = "127.0.0.1") -> None:
         """Open the namespace's port. OSError when the port is taken."""
-        self.port = Port(handler, number)
+        self.port = Port(handler, number, host)
         await self.port.open()
 
     @property

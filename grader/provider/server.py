@@ -31,13 +31,13 @@ class Server:
         """Add a namespace for a grader, on a free port."""
         return await self._add(Namespace(key, Author(seed), self.embeddings))
 
-    async def open_for_learner(self, number: int, seed: int | None = None) -> Namespace:
+    async def open_for_learner(self, number: int, seed: int | None = None, host: str = "127.0.0.1") -> Namespace:
         """Add a namespace that takes any key, on a port that the learner knows. OSError when it is taken."""
         author = Author(seed, topical=True)
-        return await self._add(Namespace(LEARNER_KEY, author, self.embeddings, lenient=True, limit=5000), number)
+        return await self._add(Namespace(LEARNER_KEY, author, self.embeddings, lenient=True, limit=5000), number, host)
 
-    async def _add(self, namespace: Namespace, number: int = 0) -> Namespace:
-        await namespace.listen(functools.partial(openai_api.handle, namespace), number)
+    async def _add(self, namespace: Namespace, number: int = 0, host: str = "127.0.0.1") -> Namespace:
+        await namespace.listen(functools.partial(openai_api.handle, namespace), number, host)
         self.namespaces[namespace.key] = namespace
         return namespace
 
