@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
+    from typing import Any
 
     from langchain_core.messages.ai import UsageMetadata
     from openai import DefaultAsyncHttpxClient

@@ -19,6 +19,7 @@ from sqlalchemy import Text, UniqueConstraint, delete, func, select, update  # S
 from sqlalchemy.exc import IntegrityError  # SOLUTION 9
 from sqlalchemy.orm import Mapped, mapped_column  # SOLUTION 9
 
+from app import tracing  # SOLUTION 9
 from app.auth import CREDENTIALS, ProviderRoute, authorized, caller_of
 from app.chat import Allowance
 from app.errors import SharedDown  # SOLUTION 9
@@ -164,7 +165,7 @@ async def enqueue(jobs: Jobs, task: Task) -> None:
     answer = await asyncio.to_thread(answer_task)
     try:
         async with asyncio.timeout(PUBLISHED_WITHIN_S):
-            await asyncio.to_thread(answer.apply_async, (task.id,), retry=False)
+            await asyncio.to_thread(answer.apply_async, (task.id,), headers=tracing.luggage(), retry=False)
     except Exception as error:  # noqa: BLE001  # kombu's errors, Redis's, ours: nobody will do the task
         structlog.get_logger().warning("the queue is away", reason=type(error).__name__)
         await jobs.drop(task.id)

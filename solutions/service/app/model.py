@@ -12,11 +12,12 @@ import openai  # SOLUTION 2
 from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage, SystemMessage  # SOLUTION 2
 from langchain_openai import ChatOpenAI  # SOLUTION 2
 
-from app import drain, telemetry  # SOLUTION 2
+from app import drain, telemetry, tracing  # SOLUTION 2
 from app.errors import ModelError, ModelRefused, ModelUnavailable  # SOLUTION 2
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
+    from typing import Any
 
     from langchain_core.messages.ai import UsageMetadata
     from openai import DefaultAsyncHttpxClient
@@ -76,10 +77,10 @@ class ChatModel:
         """Return the answer, asked for once. Raises ModelError."""
         # BEGIN SOLUTION 2: Await the model (a blocking call would stop all requests), under a deadline.
         #: raise NotImplementedError
-        with provider_errors():
+        with provider_errors(), tracing.asking(self.name) as span:
             async with asyncio.timeout(min(within, self._patience)):
                 reply = await self._llm.ainvoke(conversation(prompt), temperature=prompt.temperature)
-            return self._whole(str(reply.content), reply.usage_metadata)
+            return self._whole(str(reply.content), reply.usage_metadata, span)
         # END SOLUTION
 
     async def stream(self, prompt: Prompt, *, within: float = math.inf) -> AsyncGenerator[str | Completion]:
@@ -90,7 +91,7 @@ class ChatModel:
         tokens: list[str] = []
         usage: UsageMetadata | None = None
         finished = False
-        with provider_errors():
+        with provider_errors(), tracing.asking(self.name) as span:
             async with aclosing(self._chunks(prompt, min(within, self._patience))) as chunks:
                 async for chunk in chunks:
                     usage = chunk.usage_metadata or usage
@@ -100,7 +101,7 @@ class ChatModel:
                         yield token
             if not finished:  # LangChain takes a cut line for the end
                 raise ModelUnavailable("stream broken off")
-            yield self._whole("".join(tokens), usage)
+            yield self._whole("".join(tokens), usage, span)
         # END SOLUTION
 
     # BEGIN SOLUTION 2: Bound the wait for the first token and for each further one.
@@ -118,11 +119,12 @@ class ChatModel:
                 deadline = clock() + self._patience
             yield chunk
 
-    def _whole(self, text: str, usage: UsageMetadata | None) -> Completion:
+    def _whole(self, text: str, usage: UsageMetadata | None, span: Any) -> Completion:  # noqa: ANN401
         """Return a completion that has all that was promised."""
         if not text or usage is None:
             raise ModelUnavailable("answer without text or usage")
         telemetry.count_tokens(self.name, usage["total_tokens"])
+        tracing.count_tokens(span, usage["total_tokens"])
         return Completion(text, usage["total_tokens"], self.name)
 
     # END SOLUTION

@@ -18,7 +18,7 @@ from fastapi import APIRouter, Response
 from prometheus_client import Counter, Histogram  # SOLUTION 6
 from structlog.contextvars import bound_contextvars, merge_contextvars  # SOLUTION 6
 
-from app import request_id  # SOLUTION 6
+from app import request_id, tracing  # SOLUTION 6
 from app.problems import problem  # SOLUTION 6
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def configure(settings: Settings) -> None:
     structlog.configure(
         processors=[
             merge_contextvars,
+            tracing.add_trace_id,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             describe_error,
@@ -113,6 +114,7 @@ def configure(settings: Settings) -> None:
     logging.basicConfig(handlers=[ToStructlog()], level=max(level, logging.WARNING), force=True)
     logging.getLogger("uvicorn").setLevel(level)
     quiet_the_rest()
+    tracing.configure()
     # END SOLUTION
 
 

@@ -7,11 +7,12 @@ from functools import cache  # SOLUTION 9
 from typing import TYPE_CHECKING
 
 import openai  # SOLUTION 9
+import structlog  # SOLUTION 9
 from celery import Celery  # SOLUTION 9
 from celery.signals import setup_logging  # SOLUTION 9
 from sqlalchemy.exc import SQLAlchemyError  # SOLUTION 9
 
-from app import telemetry  # SOLUTION 9
+from app import telemetry, tracing  # SOLUTION 9
 from app.errors import ModelError  # SOLUTION 9
 from app.jobs import Jobs  # SOLUTION 9
 from app.model import Prompt  # SOLUTION 9
@@ -34,8 +35,8 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     broker_connection_retry_on_startup=True,
     broker_transport_options={
-        "visibility_timeout": LONGEST_TASK_S + 10,  # later than this, another worker takes over
-        "unacked_restore_interval": 5,
+        "visibility_timeout": LONGEST_TASK_S + 1,  # later than this, another worker takes over
+        "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,
         "unacked_mutex_expire": 10,
         "socket_connect_timeout": 1,
@@ -82,7 +83,9 @@ def workplace() -> Workplace:
 )
 def answer(task_id: str) -> None:
     """Do one task; try again later while the database is away."""
-    workplace().loop.run(workplace().do(task_id))
+    with tracing.unpacked(answer.request.headers or {}, "answer"):
+        workplace().loop.run(workplace().do(task_id))
+        structlog.get_logger().info("task done", task=task_id)
 
 
 # END SOLUTION
