@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import re
 import time
 from typing import Any
@@ -9,8 +11,9 @@ from typing import Any
 from grader import Api, Bench, Broken, Caller, Exchange, Fault, Lab, Provider, Stack, check, demand, expect
 from grader.client import closing, new_message, nonce
 from grader.exposition import Reading
-from grader.logbook import Logbook, verify
+from grader.logbook import Logbook, Record, verify
 from grader.patience import Stopwatch, eventually
+from grader.ports import ReservedPort
 
 lab = Lab(minutes=75, users=2, env={"BREAKER_FAILURES": "1000"})
 
@@ -55,7 +58,7 @@ def varied_traffic(api: Api, provider: Provider, request_ids: list[str]) -> list
     ],
 )
 def check_lines_are_json(api: Api, provider: Provider) -> None:
-    """Every line is one JSON object with timestamp, level, and message or event, whatever the answer."""
+    """Every line is a JSON object with timestamp, level, message or event, and within a request its request_id."""
     expect(api.anonymous.get("/health")).answered()
     book = Logbook(api.service)
     ids: list[str] = []
@@ -65,6 +68,12 @@ def check_lines_are_json(api: Api, provider: Provider) -> None:
     demand(records, "Ten requests led to no line of output at all.")
     for record in records:
         verify(record)
+    demand(told_about(records) & set(ids), "Ten requests led to no line that has the request_id of one of them.")
+
+
+def told_about(records: list[Record]) -> set[object]:
+    """The requests that records tell of."""
+    return {record.get("request_id") for record in records}
 
 
 @check(
@@ -240,7 +249,7 @@ def _is_seconds(value: str) -> bool:
     ],
 )
 def check_probes_when_all_is_well(services: Bench, provider: Provider) -> None:
-    """/livez, /readyz and /health answer 200 without credentials, and spend no token of the provider."""
+    """/livez, /readyz, /health answer 200 without credentials, spend no token, and believe in no Redis that is away."""
     before = len(provider.calls(kind="chat")) + len(provider.calls(kind="embeddings"))
     api = services.start()
     for path in ("/livez", "/readyz", "/health"):
@@ -252,6 +261,14 @@ def check_probes_when_all_is_well(services: Bench, provider: Provider) -> None:
     after = len(provider.calls(kind="chat")) + len(provider.calls(kind="embeddings"))
     demand(before == after, "A health check has called the model; it is asked every few seconds and costs each time.")
     expect(exchange).lacks(api.settings.env["OPENAI_API_KEY"], "the provider's key")
+    with contextlib.closing(ReservedPort()) as nowhere:
+        lonely = services.start(REDIS_URL=f"redis://127.0.0.1:{nowhere.number}/0")
+        eventually(SETTLING, "Redis was never there", lambda: without_redis(lonely))
+
+
+def without_redis(api: Api) -> None:
+    """Expect /health to tell that Redis is away."""
+    told_of(api, "redis", "unhealthy", ("degraded", "unhealthy"), (200, 503))
 
 
 def part_status(exchange: Exchange, part: str) -> str:
@@ -307,9 +324,7 @@ def all_well(api: Api) -> None:
 def check_redis_loss_is_seen(api: Api, stack: Stack) -> None:
     """Without Redis /health tells so, while the service lives and is ready; and recovers when it is back."""
     with stack.redis.stopped():
-        eventually(
-            SETTLING, "Redis is gone", lambda: told_of(api, "redis", "unhealthy", ("degraded", "unhealthy"), (200, 503))
-        )
+        eventually(SETTLING, "Redis is gone", lambda: without_redis(api))
         for path in ("/livez", "/readyz"):
             expect(api.anonymous.get(path)).status(200)
     eventually(SETTLING, "Redis is back", lambda: told_of(api, "redis", "healthy", ("healthy",), (200,)))
@@ -345,7 +360,7 @@ def check_provider_loss_is_seen(api: Api, provider: Provider) -> None:
     ],
 )
 def check_metrics_can_be_scraped(api: Api) -> None:
-    """/metrics is Prometheus text that the official parser reads, with the families of the contract."""
+    """/metrics is text that Prometheus' own parser reads, has the contract's families, and counts what comes."""
     expect(api.new_caller().chat()).status(200)
     reading = Reading.of(api)
     wanted = {
@@ -359,6 +374,14 @@ def check_metrics_can_be_scraped(api: Api) -> None:
     for name, labels in wanted.items():
         with_labels = f" with {', '.join(labels)}" if labels else ""
         demand(reading.has(name, *labels), f"/metrics has no {name}{with_labels}.", [reading.exchange])
+    caller, sent = api.new_caller(), random.Random(nonce()).randint(3, 12)
+    for _ in range(sent):
+        expect(caller.chat()).status(200)
+    after = Reading.of(api)
+    grown = _grown(reading, after, "http_requests_total", method="POST", status="200")
+    # The last one may be counted a moment after its answer; how exactly all are counted is asked further down.
+    alive = sent - 1 <= grown <= sent
+    demand(alive, f"{sent} POST were answered 200, and http_requests_total grew by {grown:g}.", [after.exchange])
 
 
 @check(

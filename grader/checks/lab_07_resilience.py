@@ -14,6 +14,11 @@ lab = Lab(minutes=75, users=3, env={"BREAKER_FAILURES": "1000", "LLM_TIMEOUT_S":
 MOST_CALLS = 4
 
 
+def served(api: Api) -> None:
+    """Somebody is there to fail: with nothing in the way a message is answered."""
+    expect(api.new_caller().chat()).status(200, because="nothing is wrong now")
+
+
 # -- errors say what and nothing more ----
 
 
@@ -57,6 +62,7 @@ def errors_of(api: Api, services: Bench, provider: Provider, canary: str) -> lis
 )
 def check_errors_are_problems(api: Api, services: Bench, provider: Provider) -> None:
     """Every error is an RFC 9457 problem with its request id, and shows nothing of the inside."""
+    served(api)
     canary = nonce(16)
     for exchange in errors_of(api, services, provider, canary):
         demand(exchange.status is None or exchange.status >= 400, f"{exchange}, expected an error.", [exchange])
@@ -156,6 +162,7 @@ def check_streams_fall_back(api: Api, provider: Provider) -> None:
 )
 def check_total_failure_is_503(api: Api, provider: Provider) -> None:
     """When every model fails and nothing is stored, the answer is 503 with Retry-After and no provider text."""
+    served(api)
     canary = nonce(14)
     for fault in (Fault.status(500, message=canary), Fault.malformed(), Fault.empty()):
         message = f"{canary} {new_message()}"
@@ -173,6 +180,7 @@ def check_total_failure_is_503(api: Api, provider: Provider) -> None:
 )
 def check_hopeless_calls_are_not_repeated(api: Api, provider: Provider) -> None:
     """When the provider answers 400, 401 or 404, each model is asked at most once, then 502 or 503."""
+    served(api)
     for status in (400, 401, 404):
         message = new_message()
         with provider.fault(Fault.status(status), message):
