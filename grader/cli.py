@@ -40,6 +40,7 @@ COURSE = {
     "restore": Command("grader.course_commands", "restore", "bring back what another command replaced"),
     "render": Command("grader.course_commands", "render", "write the service with some labs solved"),
     "sync": Command("grader.course_commands", "sync", "write the starter anew from the finished service"),
+    "incident": Command("grader.incidents.command", "main", "debug a production with a hidden fault (lab 10)"),
     "check": Command("grader.course_commands", "check", "prove that labs, briefs, notebooks and checks agree"),
 }
 """The one list of subcommands. `course NAME …` calls `function(["…"])` of the module named here."""
