@@ -52,6 +52,9 @@ test-notebooks: $(ready)  ## Run every notebook: as learners get it, then solved
 	@COURSE_EXERCISES=todo COURSE_SERVICE="$(CURDIR)/labs/service" $(rehearse)
 	@COURSE_EXERCISES=solved COURSE_SERVICE="$(CURDIR)/solutions/service" $(rehearse)
 
+test-incidents: $(ready)  ## Break production in every way: faults and wrong mends must fail their proof, right mends pass
+	@INCIDENTS=all $(bin)/python -m pytest tests/test_incidents.py tests/test_incident_drills.py $(ARGS)
+
 test-browser: $(ready)  ## Open JupyterLab in Chromium; SCREENSHOTS=folder keeps pictures
 	@BROWSER_TESTS=1 $(bin)/python -m pytest tests/test_browser.py $(ARGS)
 
@@ -97,4 +100,4 @@ clean-all: clean  ## The same, and .venv
 help:
 	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
-.PHONY: grade lab serve doctor setup test prove test-notebooks test-browser book lint types format lock bench soak stack-up stack-down clean clean-all help
+.PHONY: grade lab serve doctor setup test prove test-notebooks test-incidents test-browser book lint types format lock bench soak stack-up stack-down clean clean-all help

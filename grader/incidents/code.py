@@ -40,6 +40,11 @@ def prove_loop_turns(production: Production) -> None:
                     expect(pending.result()).status(200)
 
 
+def think_longer(production: Production) -> None:
+    """Have the model take its time, as large ones do."""
+    production.provider.latency(0.9)
+
+
 STALLED = Incident(
     name="stalled",
     kind="code",
@@ -48,6 +53,8 @@ STALLED = Incident(
         Edit("service/app/model.py", "Await the model (a blocking call would stop all requests), ", "Ask the model, "),
     ),
     prove=prove_loop_turns,
+    live=think_longer,
+    habits={"ask_anew": 12},
     replay={"LLM_TIMEOUT_S": "20"},
 )
 

@@ -138,6 +138,7 @@ def page(case: Case, seen: Scene) -> str:
         text,
         "",
         f"Production   {seen.url}   " + "  ".join(f"{place.name} {place.url}" for place in seen.replicas),
+        f"Callers      X-API-Key: {seen.keys['user']}   login {seen.user['username']} {seen.user['password']}",
         f"Your copy    {workspace.short(case.folder)}/   service/ and production.toml, to read and to mend; logs/",
         *(f"{name.capitalize():<12} {url}" for name, url in seen.pages.items()),
         "",

@@ -20,6 +20,9 @@ from grader.provider import Bill, Call, Provider, ProviderAddress
 
 SHOWN_LINES = 30
 SHOWN_CALLS = 15
+PROBES = ('"path": "/livez"', '"path": "/readyz"', '"path": "/metrics"')
+"""In lines that say only that somebody looked."""
+
 PATIENCE = 6.0
 """Seconds that a probe waits for an answer."""
 
@@ -79,9 +82,11 @@ def logs(scene: Scene, words: Sequence[str]) -> int:
     parser.add_argument("find", nargs="?", default="", help="only lines that contain this: a request id, a status …")
     parser.add_argument("--of", metavar="NAME", choices=[place.name for place in scene.places], help="of one process")
     parser.add_argument("-n", type=int, default=SHOWN_LINES, help=f"how many lines (default: {SHOWN_LINES})")
+    parser.add_argument("--probes", action="store_true", help="also the answers to probes")
     options = parser.parse_args(words)
     chosen = [place for place in scene.places if options.of in {None, place.name}]
     found = [(_time_of(line), place.name, line) for place in chosen for line in _lines(place) if options.find in line]
+    found = [each for each in found if options.probes or not any(probe in each[2] for probe in PROBES)]
     found.sort(key=lambda each: each[0])
     for _, name, line in found[-options.n :]:
         print(f"{name:<7}{line}")
