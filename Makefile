@@ -41,12 +41,11 @@ setup: $(ready)  ## Make .venv; PYTHON=python3.12 picks the version
 	@echo ".venv is ready: $$($(bin)/python --version)"
 
 ##@ Work on the workbook
-test: $(ready)  ## Run the tests on two processors: make test ARGS="tests/test_report.py -k points"
-	@$(bin)/python -m pytest -n 2 --dist worksteal $(ARGS)
+test: $(ready)  ## Run the tests on two processors, but for the laws: make test ARGS="tests/test_report.py -k points"
+	@$(bin)/python -m pytest -n 2 --dist worksteal -m "not law" $(ARGS)
 
-prove: $(ready)  ## Plant every fault, grade every unlike service, every state and every hostile submission
-	@$(bin)/python -m pytest -n 2 --dist worksteal tests/test_mutants.py tests/test_conforming.py tests/test_staircase.py \
-		tests/test_hostile.py $(ARGS)
+prove: $(ready)  ## Prove the laws: every fault, unlike service, state, hostile submission and cheat; ARGS="cheats --sample 9"
+	@$(bin)/course prove $(ARGS)
 
 test-notebooks: $(ready)  ## Run every notebook: as learners get it, then solved against the finished service
 	@COURSE_EXERCISES=todo COURSE_SERVICE="$(CURDIR)/labs/service" $(rehearse)

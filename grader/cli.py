@@ -42,6 +42,7 @@ COURSE = {
     "sync": Command("grader.course_commands", "sync", "write the starter anew from the finished service"),
     "incident": Command("grader.incidents.command", "main", "debug a production with a hidden fault (lab 10)"),
     "check": Command("grader.course_commands", "check", "prove that labs, briefs, notebooks and checks agree"),
+    "prove": Command("grader.prove", "main", "prove the grader: grade what is faulty, hostile or right, by design"),
 }
 """The one list of subcommands. `course NAME …` calls `function(["…"])` of the module named here."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import laws
 from tests.grading import Grading, open_grading
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -16,6 +17,15 @@ Golden = Callable[[str, str], None]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write tests/golden anew from what is produced now")
+    laws.add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "law: grades whole services; `course prove` runs these")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    laws.arrange(config, items)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ def graded(folder: Path, grading: Grading) -> Report | str:
         return str(refusal)
 
 
+@pytest.mark.law
 @pytest.mark.parametrize("hostile", HOSTILE, ids=lambda hostile: hostile.name)
 def test_hostile_submission_gets_a_verdict(hostile: Hostile, grading: Grading, tmp_path: Path) -> None:
     folder = tmp_path / "submission"
@@ -46,6 +47,7 @@ def test_hostile_submission_gets_a_verdict(hostile: Hostile, grading: Grading, t
 LEAVERS = ["fork bomb", "leaves daemons", "many children", "kills its parent", "ignores SIGTERM"]
 
 
+@pytest.mark.law
 @pytest.mark.parametrize("name", LEAVERS)
 def test_nothing_is_left_behind(name: str, tmp_path: Path) -> None:
     hostile = next(one for one in HOSTILE if one.name == name)
@@ -65,6 +67,7 @@ def in_a_run(process: psutil.Process) -> bool:
         return False
 
 
+@pytest.mark.law
 def test_the_next_submission_is_unaffected(grading: Grading, tmp_path: Path) -> None:
     Hostile("good", WELL).write(tmp_path)
     report = grading(tmp_path, [1])

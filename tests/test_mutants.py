@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import random
 import re
 
 import pytest
@@ -15,27 +13,23 @@ from tests.mutants import SOLUTION, Mutant, all_mutants
 MUTANTS = all_mutants()
 
 
-def chosen() -> list[Mutant]:
-    """All faults, or as many as `MUTANTS` says, drawn by `MUTANTS_SEED`: CI draws others every day."""
-    number = int(os.environ.get("MUTANTS") or len(MUTANTS))
-    drawn = random.Random(os.environ.get("MUTANTS_SEED", "0")).sample(MUTANTS, min(number, len(MUTANTS)))
-    return [mutant for mutant in MUTANTS if mutant in drawn]
-
-
 DOWN = re.compile(r"With .* the service does not start")
 """A service that does not even start fails every check, which proves nothing."""
 
 
-@pytest.mark.parametrize("mutant", chosen(), ids=lambda mutant: f"lab{mutant.labs[0]:02d}-{mutant.name}")
+@pytest.mark.law
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: f"lab{mutant.labs[0]:02d}-{mutant.name}")
 def test_mutant_is_caught(mutant: Mutant, grading: Grading) -> None:
     folder = grading.copy_of_solution(mutant.name)
     mutant.apply(folder)
     report = grading(folder, mutant.labs, only=mutant.checks)
-    assert not report.problem, failures(report)
-    assert len(report.checks) == len(mutant.checks)
-    assert failed(report), "no check that was named has failed"
-    assert all(result.blocking for result in report.checks), failures(report)
-    assert not any(DOWN.match(result.message) for result in report.checks), failures(report)
+    named = ", ".join(sorted(mutant.checks))
+    told = f"{mutant.fault} ({mutant.file}), to be caught by {named}:\n{failures(report)}"
+    assert not report.problem, told
+    assert len(report.checks) == len(mutant.checks), told
+    assert failed(report), f"{told}no check that was named has failed"
+    assert all(result.blocking for result in report.checks), told
+    assert not any(DOWN.match(result.message) for result in report.checks), told
 
 
 def test_faults_differ() -> None:

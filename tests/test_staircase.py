@@ -14,6 +14,7 @@ from tests.grading import SOLUTION, Grading, failures
 LABS = Course().labs
 
 
+@pytest.mark.law
 @pytest.mark.parametrize("solved", range(len(LABS) + 1))
 def test_staircase(solved: int, grading: Grading, tmp_path: Path) -> None:
     folder = tmp_path / "service"
