@@ -490,6 +490,7 @@ def check_starts_without_its_dependencies(services: Bench, stack: Stack, provide
     database.repair()
     user = api.new_user()
     eventually(6.0, "The database is back", lambda: expect(api.login(user)).status(200))
+    eventually(6.0, "The provider is back", lambda: served(api))
 
 
 @check(
