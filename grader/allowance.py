@@ -52,7 +52,23 @@ class Tally:
     @property
     def elapsed(self) -> float:
         """Seconds from the first request to the last answer: time in which an allowance may have grown."""
-        return max(one.finished for one in self.exchanges) - min(one.started for one in self.exchanges)
+        return self._ended - self._began
+
+    @property
+    def _began(self) -> float:
+        return min(one.started for one in self.exchanges)
+
+    @property
+    def _ended(self) -> float:
+        return max(one.finished for one in self.exchanges)
+
+    def straddles(self, window: float) -> bool:
+        """Whether the wall clock has passed a multiple of ``window`` (seconds; 0: none) between first and last."""
+        if not window:
+            return False
+        ahead = time.time() - time.monotonic()
+        first, last = (ahead + moment for moment in (self._began - 0.05, self._ended + 0.05))
+        return first // window < last // window
 
     def verify(
         self,
@@ -63,11 +79,13 @@ class Tally:
         price: int = 1,
         slack: int = 0,
         processes: int = 1,
+        window: float = 0.0,
     ) -> None:
         """At least ``limit`` could pass, and at most what was gained at ``rate`` per second meanwhile was added.
 
         Each request costs ``price``. ``how`` says how the requests were sent. Never an equality: time can add. If the
-        machine was busy, one limit more for each of the ``processes`` is not held against the service.
+        machine was busy, one limit more for each of the ``processes`` is not held against the service; nor is one more
+        where the wall clock has passed a multiple of ``window`` (0: none), at which some limiters begin to count anew.
         """
         wanted = min(len(self.exchanges), limit // price)
         said = f"Of {len(self.exchanges)} requests {how}, {len(self.passed)} passed within {self.elapsed:.2f} s"
@@ -80,6 +98,8 @@ class Tally:
                 f"{said}, but the machine had no processor free for {self.starved:.1f} s meanwhile: a service may take "
                 "Redis for lost then, and count by itself. Close other programs and grade again.",
             )
+        if 0 < excess <= limit // price and self.straddles(window):
+            raise Inconclusive(f"{said}, but meanwhile a window of the wall clock has ended. Grade again.")
         demand(excess <= 0, f"{said}; at most {most} may.", self.passed[-1:])
 
 

@@ -11,7 +11,7 @@ from grader.allowance import Tally, clear_of_boundary, retry_after
 from grader.api import Api
 from grader.bench import Bench
 from grader.client import Caller, Exchange, nonce
-from grader.expectation import demand, expect
+from grader.expectation import Inconclusive, demand, expect
 from grader.refusals import BadSetting, refuses_settings
 
 EXPENSIVE = "/expensive-operation"
@@ -34,8 +34,26 @@ def exhaust(api: Api, caller: Caller, how: str = "one after another") -> Tally:
     """Send some more requests than the limit, and verify what passed."""
     clear_of_boundary(api.settings.window)
     tally = Tally.of([caller.chat() for _ in range(api.settings.limit + 2)])
-    tally.verify(api.settings.limit, rate(api), how)
+    tally.verify(api.settings.limit, rate(api), how, window=api.settings.window)
     return tally
+
+
+def knock(api: Api, caller: Caller) -> Exchange:
+    """Send requests, at least some more than twice the limit, until one is refused, and return that refusal.
+
+    On a slow machine the last of a fixed number might be the one for which another token has just come.
+    """
+    limit, began = api.settings.limit, time.monotonic()
+    tries = [caller.chat() for _ in range(2 * limit + 4)]
+    while tries[-1].status == 200:
+        passed, elapsed = Tally.of(tries).passed, time.monotonic() - began
+        said = f"{len(passed)} requests passed within {elapsed:.1f} s, and the last one too."
+        demand(len(passed) <= 2 * limit + elapsed * rate(api), said, tries[-1:])
+        if elapsed > 4 * api.settings.window:
+            raise Inconclusive("The machine is so busy that a caller gains requests faster than they can be sent.")
+        tries.append(caller.chat())
+    verify_refusals(api, Tally.of(tries).refused)
+    return tries[-1]
 
 
 def verify_refusals(api: Api, refused: Iterable[Exchange]) -> None:
