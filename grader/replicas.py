@@ -90,11 +90,12 @@ def share_limits(api: Api, to: To) -> None:
     limit, window = api.settings.limit, api.settings.window
     caller = api.new_caller()
     clear_of_boundary(window)
-    Tally.of([to(caller).chat() for _ in range(limit + 3)]).verify(limit, limit / window, "to three replicas in turn")
+    tally = Tally.of([to(caller).chat() for _ in range(limit + 3)])
+    tally.verify(limit, limit / window, "to three replicas in turn", window=window)
     caller = api.new_caller()
     clear_of_boundary(window)
-    tally = Tally.of(burst([to(caller).prepare_chat() for _ in range(2 * limit)], timeout=30))
-    tally.verify(limit, limit / window, "to three replicas at once")
+    tally = Tally.of_burst([to(caller).prepare_chat() for _ in range(2 * limit)])
+    tally.verify(limit, limit / window, "to three replicas at once", processes=3, window=window)
     caller, price = api.new_caller(), 10
     spent = [to(caller).post("/expensive-operation", params={"tokens_needed": price}) for _ in range(10)]
     Tally.of(spent).verify(api.settings.capacity, api.settings.refill, "for 10 tokens each, in turn", price=price)
