@@ -224,7 +224,9 @@ class Bench:
         environment = self._environment(api.settings)
         environment["PATH"] = f"{path}{os.pathsep if path else ''}{environment['PATH']}"
         try:
-            process = self.learners.spawn(argv, env=environment, cwd=self.submission.root, log=log, limits=SHARE)
+            process = self.learners.spawn(
+                argv, env=environment, cwd=self.submission.root, log=log, limits=SHARE, writable=self._folders_of(argv)
+            )
         except OSError as error:
             raise Broken(f"{Path(argv[0]).name} cannot be started: {error.strerror}.") from None
         self._processes.append(process)
@@ -332,6 +334,11 @@ class Bench:
 
     def _environment(self, settings: Settings) -> dict[str, str]:
         return base_environment(self._home()) | dict(settings.env)
+
+    def _folders_of(self, argv: Sequence[str]) -> list[Path]:
+        """The folders of the lab's own files that are named in a command line."""
+        named = [Path(word).parent for word in argv[1:] if Path(word).is_absolute()]
+        return [folder for folder in named if self.directory in folder.parents]
 
     def _home(self) -> Path:
         home = self.directory / "home"

@@ -50,6 +50,9 @@ COURSE = {
 _OUTPUT_HELP = """also write the report there; may be repeated; without --format its name decides: .json .md .xml
 .html .txt"""
 
+_ISOLATE_HELP = """keep the service from seeing anything but itself, and from any network (the default of `course
+class`); without it, it runs as you, within limits"""
+
 
 class Parser(argparse.ArgumentParser):
     """Says in one line what is wrong and what to do."""
@@ -82,10 +85,15 @@ def course(arguments: Sequence[str] | None = None) -> int:
 
 def grade_labs(arguments: Sequence[str]) -> int:
     """Parse what stands after `grade` and grade; `--help` ends here, before anything heavy is imported."""
-    options = grade_parser().parse_args(arguments)
+    options = grade_parser().parse_args(spelled_out(arguments))
     from grader.grade_command import run  # noqa: PLC0415 - the parser must not pay for it
 
     return run(options)
+
+
+def spelled_out(arguments: Sequence[str]) -> list[str]:
+    """Let ``--isolate`` stand alone, without taking the next word for its value."""
+    return ["--isolate=strangers" if word == "--isolate" else word for word in arguments]
 
 
 def grade_parser() -> argparse.ArgumentParser:
@@ -109,6 +117,7 @@ def grade_parser() -> argparse.ArgumentParser:
     add("--no-load", dest="load", action="store_false", help="leave out the load checks")
     add("--load-ui", action="store_true", help="grade nothing: open Locust's page on the service, until Ctrl-C")
     add("--jobs", type=_whole(1), metavar="N", help="labs graded at the same time (default: what the machine can bear)")
+    add("--isolate", choices=("strangers", "off"), metavar="strangers|off", help=_ISOLATE_HELP)
     return parser
 
 

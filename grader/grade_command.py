@@ -21,14 +21,22 @@ from grader.formats.visible import visible, visible_report
 from grader.hints import next_hint
 from grader.history import History
 from grader.parts import PartFailedError, PartMissingError
+from grader.sandbox import CannotIsolateError, take_network
 from grader.selection import UnknownLabError, select
 from grader.submission import BadSubmissionError
 
 if TYPE_CHECKING:
     from grader.report import Report
 
+OFF = "off: the service ran as the grader's user, within limits"
+"""What a report says of a run that was told not to isolate."""
+
 SEEDS = 1_000_000
 """Seeds are short, so that they can be read out to somebody."""
+
+
+_CAUSES = (BadSubmissionError, PartMissingError, PartFailedError)
+"""What the runner raises when it cannot grade, and says well enough."""
 
 
 class UsageError(Exception):
@@ -46,7 +54,7 @@ def run(options: Namespace) -> int:
     """Grade and report. What cannot be done is one line on stderr and exit code 2."""
     try:
         return _run(options)
-    except (UsageError, UnknownLabError, BadSubmissionError, PartMissingError, PartFailedError) as problem:
+    except (UsageError, UnknownLabError, CannotIsolateError, *_CAUSES) as problem:
         print(f"grade: {visible(' '.join(str(problem).split()))}", file=sys.stderr)
         return 2
 
@@ -107,19 +115,30 @@ def _grade(service: Path, labs: Sequence[int], seed: int, options: Namespace) ->
     from grader import runner  # noqa: PLC0415 - bad input is answered before the runner is loaded
     from grader.formats.screen import progress  # noqa: PLC0415
 
+    jobs, isolate = options.jobs or 0, options.isolate == "strangers"
     try:
+        network = _network() if isolate else {}
         with progress() as watcher:
-            return runner.grade(service, labs, seed=seed, load=options.load, jobs=options.jobs or 0, progress=watcher)
-    except (BadSubmissionError, PartMissingError, PartFailedError):
+            report = runner.grade(
+                service, labs, seed=seed, load=options.load, jobs=jobs, progress=watcher, isolate=isolate
+            )
+    except (CannotIsolateError, *_CAUSES):
         raise
     except Exception as problem:
         where = _keep_trace()
         raise UsageError(f"the grader itself failed: {type(problem).__name__}: {problem}{where}") from problem
+    guards = {**report.guards, **network}
+    return replace(report, guards=guards | {"isolation": OFF} if options.isolate == "off" else guards)
+
+
+def _network() -> dict[str, str]:
+    """Leave the machine's network, where that can be done."""
+    return {"network": "the run's own" if take_network() else "the machine's, but no port except the run's servers"}
 
 
 def grade_for_audit(named: str | None, labs: Sequence[int]) -> Report:
     """Grade without load checks and without remembering. Raises as ``run`` reports."""
-    return _grade(_service(named), labs, random.randrange(SEEDS), Namespace(load=False, jobs=None))
+    return _grade(_service(named), labs, random.randrange(SEEDS), Namespace(load=False, jobs=None, isolate=None))
 
 
 def _keep_trace() -> str:
@@ -158,7 +177,8 @@ def _print(report: Report, view: View, format: str) -> None:  # noqa: A002 - the
 
 def _command(options: Namespace, seed: int) -> str:
     words = ["grade", *options.labs, *shlex.split(_service_option(options)), *([] if options.load else ["--no-load"])]
-    return shlex.join([*words, "--seed", str(seed)])
+    isolation = [f"--isolate={options.isolate}"] if options.isolate else []
+    return shlex.join([*words, *isolation, "--seed", str(seed)])
 
 
 def _service_option(options: Namespace) -> str:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from grader import limits, serving, tree
+from grader.sandbox import Confinement
 from grader.spool import Spool
 
 Program = Callable[[], None]
@@ -108,6 +109,8 @@ class Keeper:
         self._watched: int | None = None
         self._pid = 0
         self._code: int | None = None
+        self._parent = os.getpid()
+        self._go_inside: Program = lambda: None
 
     def run(self) -> Program | None:
         """Start the process and keep it to its end; in a forked service return what it is to do."""
@@ -129,20 +132,24 @@ class Keeper:
     def _start(self) -> Program | None:
         cwd = self._order["cwd"]
         os.stat(cwd)  # noqa: PTH116  # its error names the folder
+        confinement = Confinement(**self._order["sandbox"]) if "sandbox" in self._order else None
+        if confinement:
+            self._parent, self._go_inside = confinement.enter_processes(), confinement.enter
         if "argv" in self._order:
             self._pid = self._spawn(self._order["argv"], self._order["user"])
             return None
         if not serving.forkable(cwd, self._order["env"]):
-            self._pid = self._spawn(serving.cold_argv(self._order["app"], self._order["factory"], *self._order["fds"]))
+            home = [confinement.boot] if confinement else []
+            argv = serving.cold_argv(self._order["app"], self._order["factory"], *self._order["fds"], *home)
+            self._pid = self._spawn(argv)
             return None
-        keeper = os.getpid()
         self._pid = os.fork()
         if self._pid:
             return None
         self._children.close()
         self._lines.channel.close()
         self._spool.close()
-        return partial(serving.run_forked, self._order, self._input, keeper)
+        return partial(serving.run_forked, self._order, self._input, self._parent, self._go_inside)
 
     def _spawn(self, argv: list[str], user: str | None = None) -> int:
         process = subprocess.Popen(
@@ -158,7 +165,7 @@ class Keeper:
             user=user,
             group=limits.group_of(user),
             extra_groups=[] if user else None,
-            preexec_fn=partial(limits.prepare, self._order["limits"], os.getpid()),  # noqa: PLW1509  # no threads here
+            preexec_fn=partial(limits.prepare, self._order["limits"], self._parent, self._go_inside),  # noqa: PLW1509  # no threads here
         )
         process.returncode = 0  # reaped by us
         return process.pid

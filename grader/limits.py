@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from grader import tree
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _RESOURCES = {
     "memory_bytes": resource.RLIMIT_DATA if sys.platform == "linux" else resource.RLIMIT_AS,
@@ -31,14 +31,15 @@ def group_of(user: str | None) -> int | None:
     return pwd.getpwnam(user).pw_gid
 
 
-def prepare(limits: Mapping[str, int], parent: int) -> None:
-    """Set limits and the parent-death signal in a fresh child; its signals are those of a new process."""
+def prepare(limits: Mapping[str, int], parent: int, go_inside: Callable[[], None]) -> None:
+    """Set limits and the parent-death signal in a fresh child, then confine it; its signals are a new process's."""
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     apply(limits)
     tree.die_with_parent(signal.SIGKILL, parent)
+    go_inside()
 
 
 def apply(limits: Mapping[str, int]) -> None:

@@ -203,7 +203,7 @@ def rig(bench: Bench) -> Rig:
     home = ROOT / "solutions" / "service"
     if not home.is_dir():
         raise Skip("There is no reference to compare with: solutions/service is not in this copy of the workbook.")
-    generator = Generator(bench.learners, bench.directory, CONNECTIONS)
+    generator = Generator(bench.stack.supervisor, bench.directory, CONNECTIONS)
     copy = Submission.at(home).copy_to(bench.directory / "reference")
     beside = bench.sibling(submission=copy, provider=bench.provider.sibling())
     return Rig(Target(bench), Target(beside), generator)

@@ -76,7 +76,7 @@ def _start(bench: Bench, api: Api, port: int) -> Process:
     home.mkdir()
     keys = [api.new_caller().headers["X-API-Key"] for _ in range(VISITORS_KEYS)]
     where = ["--web-host", HOST, "--web-port", str(port), "--host", api.url]
-    process = bench.learners.spawn(
+    process = bench.stack.supervisor.spawn(
         [*locust("locustfile"), "--loglevel", "INFO", "--class-picker", *where],
         env={
             "PATH": os.environ.get("PATH", os.defpath),

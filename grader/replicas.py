@@ -126,7 +126,7 @@ def share_answers(api: Api, provider: Provider, to: To) -> None:
 def balanced(services: Bench, replicas: Sequence[Api]) -> Iterator[To]:
     """A real balancer before the replicas."""
     try:
-        caddy = LoadBalancer(services.learners, services.directory, [each.address[1] for each in replicas])
+        caddy = LoadBalancer(services.stack.supervisor, services.directory, [each.address[1] for each in replicas])
     except PartMissingError as missing:
         raise Skip(str(missing)) from None
     with caddy:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 """Raised when a field changes its meaning or goes; new fields may come without a raise."""
 
+OWN_MACHINE = "own machine"
+"""The guard ``isolation`` of a run that asked for none: the service ran as the grader's user, within limits."""
+
 Record = TypeVar("Record")
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grader.course import Chapter, Course
-from grader.report import CheckResult, LabResult, Outcome, Progress, Report, StartProblem
+from grader.report import OWN_MACHINE, CheckResult, LabResult, Outcome, Progress, Report, StartProblem
 from grader.submission import Submission
 
 if TYPE_CHECKING:
@@ -77,7 +77,11 @@ class Run:
         jobs: int,
         progress: Progress,
         only: Collection[str] = (),
+        *,
+        isolate: bool = False,
     ) -> None:
+        self.isolate = isolate
+        self.isolation = OWN_MACHINE
         self.submission = submission
         self.only = frozenset(only)
         self.seed = seed
@@ -123,9 +127,13 @@ class Run:
         from grader.worker import start_workshop  # noqa: PLC0415  # imports the field's heavy libraries
 
         copy = self.submission.copy_to(directory / "submission")
-        if shared is not None:
-            return replace(shared, directory=directory, seed=self.seed), copy
-        return ending.enter_context(start_workshop(directory, self.seed)), copy
+        if shared is None:
+            workshop = ending.enter_context(start_workshop(directory, self.seed, isolate=self.isolate))
+        else:
+            workshop = replace(shared, directory=directory, seed=self.seed)
+        if sandbox := workshop.learners.sandbox:
+            self.isolation = f"strangers ({sandbox.walls})"
+        return workshop, copy
 
     def _grade(self, workshop: Workshop, copy: Submission, chapters: Sequence[Chapter], *, load: bool) -> None:
         with self.phase("start"):  # single checks find out by themselves
@@ -310,15 +318,18 @@ def grade(
     progress: Progress,
     only: Collection[str] = (),
     shared: Workshop | None = None,
+    isolate: bool = False,
 ) -> Report:
     """Grade a folder. Raises ``BadSubmissionError`` when it is none, ``KeyError`` for a lab that is not built.
+
+    ``isolate`` keeps it in a sandbox; raises ``CannotIsolateError`` where there can be none.
 
     ``jobs`` labs are checked at once (0: as many as suit the machine), ``only`` names the checks to run (empty: all),
     ``shared`` is a workshop that runs share so that its start is paid for once.
     """
     started, began = datetime.now(UTC), time.monotonic()
     chapters = [Course().lab(number) for number in labs]
-    run = Run(Submission.at(submission), seed, jobs or default_jobs(), progress, only)
+    run = Run(Submission.at(submission), seed, jobs or default_jobs(), progress, only, isolate=isolate)
     run.execute(chapters, load=load, shared=shared)
     found = [_lab_result(one, run.results.get(one.number, []), run.seconds.get(one.number, 0.0)) for one in chapters]
     report = Report(
@@ -329,6 +340,7 @@ def grade(
         bill=run.total() or None,
         notes=tuple(run.notes),
         phases=run.phases,
+        guards={"isolation": run.isolation},
         charts=tuple(run.charts),
         submission=str(submission),
         started_at=started,

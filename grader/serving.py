@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from grader import limits, tree
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
 _HERE = Path(__file__).resolve().parent
@@ -61,9 +61,9 @@ def _module_name(path: Path) -> str:
     return path.name if (path / "__init__.py").exists() else ""
 
 
-def cold_argv(app: str, factory: bool, listener: int) -> list[str]:
-    """Return the command that serves in a fresh interpreter."""
-    imports = f"sys.path.insert(0, {str(_HERE.parent)!r}); from grader.serving import run_cold; del sys.path[0]"
+def cold_argv(app: str, factory: bool, listener: int, home: str = str(_HERE.parent)) -> list[str]:
+    """Return the command that serves in a fresh interpreter, which finds the package ``grader`` in ``home``."""
+    imports = f"sys.path.insert(0, {home!r}); from grader.serving import run_cold; del sys.path[0]"
     boot = f"import sys; {imports}; run_cold()"
     return [sys.executable, "-s", "-P", "-c", boot, app, str(int(factory)), str(listener)]
 
@@ -74,8 +74,8 @@ def run_cold() -> None:
     _serve(app, factory=factory == "1", listener=int(listener))
 
 
-def run_forked(order: Mapping[str, Any], output: int, parent: int) -> None:
-    """Turn a fork of a warm interpreter into a fresh process, then serve."""
+def run_forked(order: Mapping[str, Any], output: int, parent: int, go_inside: Callable[[], None]) -> None:
+    """Turn a fork of a warm interpreter into a fresh process, confined if it is to be, then serve."""
     (listener,) = order["fds"]
     os.setsid()
     tree.die_with_parent(signal.SIGKILL, parent)
@@ -85,6 +85,7 @@ def run_forked(order: Mapping[str, Any], output: int, parent: int) -> None:
     os.umask(0o022)
     os.chdir(order["cwd"])
     limits.apply(order["limits"])
+    go_inside()
     _forget_the_past()
     _serve(order["app"], factory=order["factory"], listener=listener)
 

@@ -24,7 +24,8 @@ class Stack:
     def __init__(self, supervisor: Supervisor, directory: Path) -> None:
         """Keep files in ``directory``; the caller removes it."""
         directory.mkdir(parents=True, exist_ok=True)
-        self._supervisor = supervisor
+        self.supervisor = supervisor
+        """Starts programs of the grader's own: unlike learners', they are never confined."""
         self._directory = directory
         self._redis: Redis | None = None
         self._postgres: PostgresServer | None = None
@@ -34,7 +35,7 @@ class Stack:
     def redis(self) -> Redis:
         """The run's Redis. Raises ``PartMissingError``."""
         if self._redis is None:
-            self._redis = Redis(self._supervisor, self._directory)
+            self._redis = Redis(self.supervisor, self._directory)
         return self._redis
 
     def sqlite(self, name: str = "service") -> SqliteDatabase:
@@ -49,7 +50,7 @@ class Stack:
         if self._postgres is None:
             from grader.postgres import PostgresServer  # noqa: PLC0415  # for the labs that need it
 
-            self._postgres = PostgresServer(self._supervisor, self._directory / "postgres")
+            self._postgres = PostgresServer(self.supervisor, self._directory / "postgres")
         return self._postgres.new_database()
 
     def close(self) -> None:

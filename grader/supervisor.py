@@ -27,6 +27,8 @@ from grader.process import KeeperLostError, Process, SupervisorError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from grader.sandbox import Sandbox
+
 __all__ = ["Limits", "Process", "Supervisor", "SupervisorError"]
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -63,8 +65,14 @@ def _helper_environment() -> dict[str, str]:
 class Supervisor:
     """Owns processes; a context manager, safe to use from threads and forks."""
 
-    def __init__(self, *, preload: Sequence[str] = (), scratch: Path | None = None) -> None:
-        """Start the helper, which imports ``preload`` in the background and removes ``scratch`` at the end."""
+    def __init__(
+        self, *, preload: Sequence[str] = (), scratch: Path | None = None, sandbox: Sandbox | None = None
+    ) -> None:
+        """Start the helper, which imports ``preload`` in the background and removes ``scratch`` at the end.
+
+        With a ``sandbox`` everything that is started here is a stranger's.
+        """
+        self.sandbox = sandbox
         self._owner = os.getpid()
         self._started: set[Process] = set()
         self._lifeline, lifeline = socket.socketpair()
@@ -105,9 +113,16 @@ class Supervisor:
         fds: Sequence[int] = (),
         limits: Limits | None = None,
         user: str | None = None,
+        writable: Sequence[Path] = (),
     ) -> Process:
-        """Start a program; ``fds`` keep their numbers there. Raises the ``OSError`` that prevented it."""
-        return self._start({"argv": list(argv), "user": user}, env=env, cwd=cwd, log=log, fds=fds, limits=limits)
+        """Start a program; ``fds`` keep their numbers there. Raises the ``OSError`` that prevented it.
+
+        In a sandbox it may write below its folder and its home, and into the ``writable`` folders.
+        """
+        order: dict[str, object] = {"argv": list(argv), "user": user}
+        if self.sandbox:
+            order["sandbox"] = self.sandbox.around(env, cwd, (), writable).to_dict()
+        return self._start(order, env=env, cwd=cwd, log=log, fds=fds, limits=limits)
 
     def serve(
         self,
@@ -121,9 +136,10 @@ class Supervisor:
         limits: Limits | None = None,
     ) -> Process:
         """Do what ``uvicorn APP`` does in the folder ``cwd``, on a listening socket; waits for the imports."""
-        return self._start(
-            {"app": app, "factory": factory}, env=env, cwd=cwd, log=log, fds=(listener.fileno(),), limits=limits
-        )
+        order: dict[str, object] = {"app": app, "factory": factory}
+        if self.sandbox:
+            order["sandbox"] = self.sandbox.around(env, cwd, [listener.getsockname()[1]], ()).to_dict()
+        return self._start(order, env=env, cwd=cwd, log=log, fds=(listener.fileno(),), limits=limits)
 
     def _start(
         self,

@@ -20,6 +20,7 @@ from grader.course import CHECKS, Chapter
 from grader.plugin import Collector
 from grader.provider import ProviderProcess
 from grader.report import StartProblem
+from grader.sandbox import Sandbox
 from grader.service import PRELOAD, StartFailedError
 from grader.stack import Stack
 from grader.submission import Submission
@@ -88,11 +89,15 @@ class Workshop:
 
 
 @contextlib.contextmanager
-def start_workshop(directory: Path, seed: int) -> Iterator[Workshop]:
-    """Start what all labs share; end it, and everything that was started through it, at the end."""
+def start_workshop(directory: Path, seed: int, *, isolate: bool = False) -> Iterator[Workshop]:
+    """Start what all labs share; end it, and everything that was started through it, at the end.
+
+    ``isolate`` keeps learners' processes in a sandbox; raises ``CannotIsolateError`` where there can be none.
+    """
     limits.raise_open_files()
+    sandbox = Sandbox.at(directory) if isolate else None
     with contextlib.ExitStack() as ending:
-        learners = ending.enter_context(Supervisor(preload=PRELOAD))
+        learners = ending.enter_context(Supervisor(preload=PRELOAD, sandbox=sandbox))
         backends = ending.enter_context(Supervisor())
         yield Workshop(directory, seed, backends, learners, ProviderProcess.start(backends, directory))
 

@@ -55,7 +55,8 @@ def test_options_reach_the_runner(calls: list[dict[str, Any]], place: Path) -> N
     (place / "mine").mkdir()
     cli.grade(["2", "1", "--service", "mine", "--seed", "7", "--no-load", "--jobs", "3"])
 
-    assert calls == [{"submission": Path("mine"), "labs": [1, 2], "seed": 7, "load": False, "jobs": 3}]
+    given = {"submission": Path("mine"), "labs": [1, 2], "seed": 7, "load": False, "jobs": 3}
+    assert calls == [given | {"isolate": False}]
 
 
 def test_the_service_may_be_named_by_the_environment(

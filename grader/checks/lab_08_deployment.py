@@ -400,7 +400,8 @@ def check_backup_brings_postgres_back(services: Bench, stack: Stack) -> None:
 
 def survives(services: Bench, *, database: str, path: str = "") -> None:
     """Take a backup of a running service, lose everything, bring it back, and look who may log in."""
-    file = services.directory / f"backup-{database}"
+    file = services.directory / f"backup-{database}" / "backup"
+    file.parent.mkdir(exist_ok=True)  # of its own: a service in a sandbox may write nowhere else
     scripts = [services.submission.root / "scripts" / name for name in ("backup", "restore")]
     for script in scripts:
         demand(script.is_file() and os.access(script, os.X_OK), f"There is no executable scripts/{script.name}.")

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from grader.report import Outcome
+from grader.report import OWN_MACHINE, Outcome
 
 if TYPE_CHECKING:
     from grader.formats import View
@@ -176,3 +176,11 @@ def _phrase(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return ""
+
+
+def guards(report: Report, *, verbose: bool) -> list[str]:
+    """Say what kept the service in: everything, or only that isolation was asked for or switched off."""
+    if verbose:
+        return [f"guard {name}: {state}" for name, state in report.guards.items()]
+    isolation = report.guards.get("isolation", OWN_MACHINE)
+    return [] if isolation == OWN_MACHINE else [f"isolation: {isolation}"]

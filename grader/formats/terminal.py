@@ -108,8 +108,10 @@ class Page:
             self._hang(Text(), Text.assemble((sentences.points(report), "bold"), " · ", verdict))
         for line in filter(None, [sentences.undecided(report), *report.notes, sentences.bill(report)]):
             self._hang(Text(), Text(line))
-        guards = [f"guard {name}: {state}" for name, state in report.guards.items()] if self.view.verbose else []
-        for line in [*guards, f"{sentences.times(report)} · seed {report.seed}"]:
+        for line in [
+            *sentences.guards(report, verbose=self.view.verbose),
+            f"{sentences.times(report)} · seed {report.seed}",
+        ]:
             self._hang(Text(), Text(line, "dim"))
         if report.command and not report.problem:
             self._line(Text(f"Repeat: {report.command}", "dim"))
