@@ -82,12 +82,14 @@ bench: $(ready)  ## Measure the grader: time of a run, calls that the provider c
 soak: $(ready)  ## Grade again and again, and count verdicts that flip; ARGS=--busy keeps the processors busy
 	@$(bin)/python benchmarks/soak.py $(ARGS)
 
-stack-up:  ## Start the Docker Compose stack in the background
-	@test -f docker-compose.yml || { echo 'The Compose stack is not built yet; `make serve` does without it.' >&2; exit 1; }
-	@docker compose up --detach --build --wait
+stack-up: $(ready)  ## Start the lab stack without containers: balancer, replicas, Redis, PostgreSQL, model
+	@$(bin)/python -P -m grader.stack_command up
 
-stack-down:  ## End it; data in its volumes stays
-	@test ! -f docker-compose.yml || docker compose down
+stack-down: $(ready)  ## End it, wherever it was started
+	@$(bin)/python -P -m grader.stack_command down
+
+test-compose: $(ready)  ## Build and run docker-compose.yml, scale it, break it, where a Docker engine answers
+	@COMPOSE_TESTS=1 $(bin)/python -m pytest -s tests/test_compose.py tests/test_compose_running.py $(ARGS)
 
 clean:  ## Remove caches and build leftovers, never your work
 	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
@@ -99,4 +101,4 @@ clean-all: clean  ## The same, and .venv
 help:
 	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
-.PHONY: grade lab serve doctor setup test prove test-notebooks test-incidents test-browser book lint types format lock bench soak stack-up stack-down clean clean-all help
+.PHONY: grade lab serve doctor setup test prove test-notebooks test-incidents test-browser test-compose book lint types format lock bench soak stack-up stack-down clean clean-all help
