@@ -10,9 +10,10 @@ import inspect
 import math
 import os
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import Phase, assume, given, settings
@@ -22,7 +23,10 @@ from grader.checks import lab_04_rate_limiting as lab_04
 from grader.checks import lab_05_caching as lab_05
 from grader.expectation import Broken, Inconclusive
 from grader.limited import EXPENSIVE
+from grader.load import BLOCK_LEAST, BLOCK_SECONDS, LIMIT, Rig
 from grader.settings import Settings
+from grader.target import Block
+from grader.verdict import Verdict
 from tests.limiters import (
     ONE_LESS,
     ONE_MORE,
@@ -292,3 +296,48 @@ WRONG_CACHES: list[tuple[Check, str, Caching]] = [
 @given(seed=SEEDS)
 def test_wrong_caches_never_pass(check: Check, build: Caching, seed: int) -> None:
     assert judged(check, build, seed, QUICK)[0] != "passed"
+
+
+# -- speed -------------------------------------------------------------------------------------------------------------
+
+
+class DrawnRig(Rig):
+    """A rig whose blocks are drawn instead of measured, on a machine that is now quick and now slow."""
+
+    def __init__(self, seed: int, seconds: float, times: float, unrest: float) -> None:
+        super().__init__(cast("Any", "own"), cast("Any", "reference"), cast("Any", None))
+        self.chance, self.seconds, self.times, self.unrest = random.Random(seed), seconds, times, unrest
+        self.slowness = 1.0
+
+    def find_rate(self) -> None:
+        self.rate = BLOCK_LEAST / BLOCK_SECONDS
+
+    def steady(self, target: object) -> Block:
+        self.slowness = self.slowness**0.7 * self.chance.lognormvariate(0, self.unrest)
+        mean = self.seconds * self.slowness * (self.times if target == "own" else 1.0)
+        beyond = [self.chance.expovariate(1 / mean) for _ in range(BLOCK_LEAST)]
+        spikes = [self.chance.expovariate(2) if self.chance.random() < self.unrest / 20 else 0.0 for _ in beyond]
+        return Block((), tuple(map(sum, zip(beyond, spikes, strict=True))), 0.01)
+
+
+def races(count: int, seconds: float, times: float, unrest: float) -> Counter[Verdict]:
+    """Race a service that is so many times slower than the reference, which takes so many seconds in the mean."""
+    return Counter(DrawnRig(seed, seconds, times, unrest).race() for seed in range(int(EXAMPLES or count)))
+
+
+@pytest.mark.parametrize("seconds", [0.005, 0.02, 0.06, 0.2])
+@pytest.mark.parametrize("unrest", [0.01, 0.3, 0.8])
+def test_who_is_as_quick_as_the_reference_is_never_called_slow(seconds: float, unrest: float) -> None:
+    found = races(300, seconds, 1.0, unrest)
+    assert found[Verdict.BAD] == 0
+    if 3 * seconds < LIMIT and unrest < 0.1:
+        assert found[Verdict.GOOD] == found.total()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "times"),
+    [(0.1, 3.0), (0.06, 4.0), (0.02, 15.0), (0.005, 60.0)],
+)
+@pytest.mark.parametrize("unrest", [0.01, 0.3])
+def test_who_is_slower_than_is_allowed_never_passes(seconds: float, times: float, unrest: float) -> None:
+    assert races(300, seconds, times, unrest)[Verdict.GOOD] == 0
