@@ -66,7 +66,7 @@ def settings() -> dict[str, str]:
 
 def run() -> NoReturn:
     """Run the stack in the foreground until Ctrl-C or SIGTERM."""
-    lock = (folder() / "lock").open("a+")  # noqa: SIM115  # for the life of the process, whose end frees it
+    lock = (folder() / "lock").open("a+")  # for the life of the process, whose end frees it
     if not _take(lock.fileno()):
         raise PartFailedError("The stack is up already; `make stack-down` ends it.")
     lock.truncate(0)

@@ -75,7 +75,7 @@ def test_rules_for_learners_hold_for_the_image(tmp_path: Path) -> None:
     shutil.copy(ROOT / "stack" / "Dockerfile", tmp_path)
     rules = [rule for rule in RULES.values() if rule.kind == "Dockerfile" and "start" not in rule.name]
     found = {each.rule for rule in rules for each in judge(rule, Tree(tmp_path)) if not each.advice}
-    assert found == {"healthcheck-missing"}, (
+    assert found == {"no-healthcheck"}, (
         "what is asked differs from service to service, and stands in docker-compose.yml"
     )
 
