@@ -136,6 +136,7 @@ def check_compose_has_all_four(services: Bench, note: Callable[[str], None]) -> 
         "depends_on in its short form waits until a process exists. What do you want to wait for?",
         "condition: service_healthy, and a healthcheck on both stores: redis-cli ping, pg_isready.",
     ],
+    needs=(check_compose_has_all_four,),
 )
 def check_compose_waits_for_health(services: Bench, note: Callable[[str], None]) -> None:
     """The api and the worker start when their stores are healthy, and not before."""
@@ -145,6 +146,7 @@ def check_compose_waits_for_health(services: Bench, note: Callable[[str], None])
 @check(
     points=1,
     hints=["Who has to reach Redis? Services of one project reach each other by name, without `ports`."],
+    needs=(check_compose_has_all_four,),
 )
 def check_compose_publishes_no_store(services: Bench, note: Callable[[str], None]) -> None:
     """Redis and the database publish no port."""
@@ -158,6 +160,7 @@ def check_compose_publishes_no_store(services: Bench, note: Callable[[str], None
         "${NAME:?what to do} takes a variable from the environment or .env, and stops when there is none.",
         "The password stands in two places: POSTGRES_PASSWORD, and within DATABASE_URL.",
     ],
+    needs=(check_compose_has_all_four,),
 )
 def check_compose_secrets_come_from_outside(services: Bench, note: Callable[[str], None]) -> None:
     """Secrets come from the environment, not from the Compose file."""
@@ -170,6 +173,7 @@ def check_compose_secrets_come_from_outside(services: Bench, note: Callable[[str
         "What happens to the database when the api leaks memory? And when the machine is restarted at night?",
         "deploy.resources.limits (or mem_limit), and restart: unless-stopped, for each of the four.",
     ],
+    needs=(check_compose_has_all_four,),
 )
 def check_compose_limits_and_restarts(services: Bench, note: Callable[[str], None]) -> None:
     """Each service has limits and a restart policy."""
@@ -245,6 +249,7 @@ def check_kubernetes_probes(services: Bench, note: Callable[[str], None]) -> Non
 @check(
     points=1,
     hints=["resources.requests is what the scheduler reckons with, limits is what the kernel enforces."],
+    needs=(check_kubernetes_probes,),
 )
 def check_kubernetes_resources(services: Bench, note: Callable[[str], None]) -> None:
     """Every container of the service says what it needs."""
@@ -257,6 +262,7 @@ def check_kubernetes_resources(services: Bench, note: Callable[[str], None]) -> 
         "A HorizontalPodAutoscaler (autoscaling/v2) names what it scales, from how many to how many, and by what.",
         "It compares the CPU in use with the CPU requested: without a request it cannot.",
     ],
+    needs=(check_kubernetes_probes,),
 )
 def check_kubernetes_scales(services: Bench, note: Callable[[str], None]) -> None:
     """An autoscaler can change the number of replicas."""

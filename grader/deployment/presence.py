@@ -10,6 +10,12 @@ from grader.deployment.rule import Judge, Spot, rule
 if TYPE_CHECKING:
     from grader.deployment.tree import Tree
 
+
+def _says_something(text: str | None) -> bool:
+    """Whether a file is there and holds more than blank lines and comments."""
+    return any(line.strip() and not line.lstrip().startswith("#") for line in (text or "").splitlines())
+
+
 _SOUGHT: dict[str, tuple[str, str, Callable[[Tree], bool], Callable[[Tree], object]]] = {
     "Dockerfile": (
         "Dockerfile",
@@ -38,7 +44,7 @@ _SOUGHT: dict[str, tuple[str, str, Callable[[Tree], bool], Callable[[Tree], obje
     "railway": (
         "railway.toml",
         "It keeps the platform's settings (builder, health check, restarts) under review, not in a web form.",
-        lambda tree: tree.railway_file is not None,
+        lambda tree: _says_something(tree.text(tree.railway_file or "")),
         lambda tree: tree.railway,
     ),
     "workflow": (

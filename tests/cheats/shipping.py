@@ -10,6 +10,8 @@ from grader.checks.lab_08_deployment import (
     check_image_command_runs,
     check_image_gives_up_root,
     check_image_tells_its_health,
+    check_kubernetes_resources,
+    check_kubernetes_scales,
     check_pipeline_deploys_only_tested_main,
     check_procfile_serves,
 )
@@ -42,6 +44,16 @@ def _empty(folder: Path) -> None:
         for path in (folder / inside).iterdir():
             path.unlink()
         (folder / inside / name).write_text("", encoding="utf-8")
+
+
+def _harmless(folder: Path) -> None:
+    """Files in which nothing can be wrong, since nothing is described in them."""
+    (folder / "compose.yaml").write_text("services: {}\n", encoding="utf-8")
+    (folder / "k8s").mkdir(exist_ok=True)
+    for path in (folder / "k8s").iterdir():
+        path.unlink()
+    nothing = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: nothing}\n"
+    (folder / "k8s" / "api.yaml").write_text(nothing, encoding="utf-8")
 
 
 def _pretended_scripts(folder: Path) -> None:
@@ -87,6 +99,13 @@ CHEATS = [
         (8,),
         prepare=_empty,
         seen_by=(check_compose_has_all_four, check_image_command_runs, check_image_gives_up_root),
+    ),
+    Cheat(
+        "describes no service to Compose and none to Kubernetes, so that nothing about them is wrong",
+        7,
+        (8,),
+        prepare=_harmless,
+        seen_by=(check_compose_has_all_four, check_kubernetes_resources, check_kubernetes_scales),
     ),
     Cheat(
         "has scripts for backup and restore that do nothing and end well",
