@@ -24,7 +24,7 @@ def drawn() -> list[Incident]:
     """As many incidents as `INCIDENTS` says (or "all"), drawn by `INCIDENTS_SEED`: CI draws others every day."""
     wanted = os.environ.get("INCIDENTS") or "3"
     number = len(INCIDENTS) if wanted == "all" else int(wanted)
-    seed = os.environ.get("INCIDENTS_SEED", "0")
+    seed = os.environ.get("INCIDENTS_SEED") or os.environ.get("MUTANTS_SEED", "0")
     chosen = random.Random(seed).sample(INCIDENTS, min(number, len(INCIDENTS)))
     return [incident for incident in INCIDENTS if incident in chosen]
 

@@ -50,6 +50,15 @@ class Case:
             self.incident.build(self.folder)
         (self.folder / "logs").mkdir(exist_ok=True)
 
+    def set_aside(self) -> Path | None:
+        """Give the folder another name, so that the next start begins anew; return where it is now."""
+        if not self.folder.exists():
+            return None
+        number = 1
+        while (aside := self.folder.with_name(f"{self.folder.name}-{number}")).exists():
+            number += 1
+        return self.folder.rename(aside)
+
     def note(self, what: str, detail: str = "") -> None:
         """Write down that something happened now."""
         self._journal.parent.mkdir(parents=True, exist_ok=True)

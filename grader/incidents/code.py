@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from grader.client import closing, new_message, nonce
 from grader.expectation import demand, expect
 from grader.incidents.incident import Edit, Incident
+from grader.incidents.production import PATIENCE, SOON, gathered
 
 if TYPE_CHECKING:
     from grader.incidents.production import Production
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 AT_ONCE = 8
 LEAST_AT_ONCE = 4
 """Calls in flight that a replica must manage; threads, which are a right mend too, are few on a small machine."""
-
-SOON = 6.0
-"""Seconds for calls to reach the model; a replica that works at them one by one never gets there."""
 
 CROWD = 10
 """Equal questions at once, at each replica."""
@@ -28,9 +26,9 @@ def prove_loop_turns(production: Production) -> None:
     for api in production.replicas:
         tag = nonce()
         with production.provider.gate(tag) as gate:
-            asked = [api.new_caller().begin_chat(f"{tag} {number}") for number in range(AT_ONCE)]
+            asked = [api.new_caller().begin_chat(f"{tag} {number}", timeout=PATIENCE) for number in range(AT_ONCE)]
             with closing(asked):
-                held = gate.wait_held(LEAST_AT_ONCE, timeout=SOON)
+                held = gathered(gate, LEAST_AT_ONCE)
                 said = f"{AT_ONCE} customers asked one replica at once, and {held} of their calls were at the model"
                 demand(held >= LEAST_AT_ONCE, f"{said}; at least {LEAST_AT_ONCE} were expected.")
                 alive = api.anonymous.begin("GET", "/livez", timeout=SOON)
@@ -55,7 +53,7 @@ STALLED = Incident(
     prove=prove_loop_turns,
     live=think_longer,
     habits={"ask_anew": 12},
-    replay={"LLM_TIMEOUT_S": "20"},
+    replay={"LLM_TIMEOUT_S": str(PATIENCE)},
 )
 
 
@@ -64,9 +62,13 @@ def prove_one_flight(production: Production) -> None:
     caller, message = production.first.new_caller(), new_message()
     replicas = len(production.replicas)
     with production.provider.gate(message) as gate:
-        asked = [caller.at(api.address).begin_chat(message) for api in production.replicas for _ in range(CROWD)]
+        asked = [
+            caller.at(api.address).begin_chat(message, timeout=PATIENCE)
+            for api in production.replicas
+            for _ in range(CROWD)
+        ]
         with closing(asked):
-            gate.wait_held(replicas + 1, timeout=SOON / 2)
+            gathered(gate, replicas + 1, SOON / 2)
             gate.open()
             answers = [pending.result() for pending in asked]
     calls = len(production.provider.calls(message))
@@ -100,8 +102,8 @@ COSTLY_MORNING = Incident(
         Edit("production.toml", "CACHE_TTL_S = 3600", "CACHE_TTL_S = 15"),
     ),
     prove=prove_one_flight,
-    habits={"flock": 12, "ask_again": 4},
-    replay={"LLM_TIMEOUT_S": "20"},
+    habits={"visitors": 16, "flock": 12},
+    replay={"LLM_TIMEOUT_S": str(PATIENCE)},
 )
 
 TURNS = 15

@@ -87,8 +87,11 @@ def start(words: Sequence[str]) -> int:
     parser.add_argument(
         "--minutes", type=_minutes, default=MINUTES, help=f"end it after so long (default: {MINUTES:.0f})"
     )
+    parser.add_argument("--anew", action="store_true", help="with a fresh copy; yours is kept beside it")
     options = parser.parse_args(words)
     case = case_named(parser, options.name)
+    if options.anew and (aside := case.set_aside()):
+        print(f"Your copy is kept in {workspace.short(aside)}.")
     from grader.incidents import drill  # noqa: PLC0415  # starts servers
 
     print(f"Starting production; the code is in {CASES / case.incident.name}. It takes some seconds.", flush=True)

@@ -52,15 +52,12 @@ ONE_IN_THREE = Incident(
 )
 
 TOKYO = {"TZ": "JST-9"}
-
-
-def move_to_tokyo(production: Production) -> None:
-    """Start one replica on a machine whose time zone is not UTC."""
-    production.replace(UNLUCKY, **TOKYO)
+"""Another machine with local time, so that to set the clock of one is no mend."""
 
 
 def prove_time_has_no_zone(production: Production) -> None:
     """Tokens of every replica are good at every replica, whatever the time zones; expired ones are refused."""
+    production.replace(UNLUCKY, **TOKYO)
     now = int(time.time())
     user = production.first.new_user()
     for issuer in production.replicas:
@@ -86,7 +83,6 @@ OUT_OF_TIME = Incident(
             'name = "c"\nservice = "service"\n[replicas.env]\nTZ = "JST-9" # the machines in Tokyo\n',
         ),
     ),
-    disturb=move_to_tokyo,
     prove=prove_time_has_no_zone,
     habits={"work": 6},
 )
@@ -158,4 +154,5 @@ ODD_ONE_OUT = Incident(
         Edit("production.toml", 'name = "c"\nservice = "service"\n', 'name = "c"\nservice = "canary" # 2.9\n'),
     ),
     prove=prove_all_replicas_ask_the_right_model,
+    replay={"LLM_TIMEOUT_S": "20"},
 )

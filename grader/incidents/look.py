@@ -115,6 +115,7 @@ def redis_command(scene: Scene, words: Sequence[str]) -> int:
     parser.add_argument("words", nargs="+", metavar="WORD", help="the command and what stands after it")
     command = parser.parse_args(words).words
     with contextlib.closing(redis.Redis.from_url(scene.redis, socket_timeout=PATIENCE)) as client:
+        client.response_callbacks.clear()  # answers as Redis gives them
         try:
             _show(client.execute_command(*command))  # type: ignore[no-untyped-call]
         except redis.RedisError as error:
@@ -125,12 +126,9 @@ def redis_command(scene: Scene, words: Sequence[str]) -> int:
 
 def _show(answer: object, indent: str = "") -> None:
     """Write an answer of Redis as its own client does, more or less."""
-    if isinstance(answer, dict):
-        for name, value in answer.items():
-            print(f"{indent}{_text(name)}: {_text(value)}")
-    elif isinstance(answer, list | tuple | set):
+    if isinstance(answer, list):
         for number, value in enumerate(answer, 1):
-            if isinstance(value, list | tuple):
+            if isinstance(value, list):
                 _show(value, f"{indent}{number}) ")
             else:
                 print(f"{indent}{number}) {_text(value)}")
@@ -141,13 +139,9 @@ def _show(answer: object, indent: str = "") -> None:
 
 
 def _text(value: object) -> str:
-    return (
-        value.decode(errors="backslashreplace")
-        if isinstance(value, bytes)
-        else "(nil)"
-        if value is None
-        else str(value)
-    )
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace").replace("\r\n", "\n")
+    return "(nil)" if value is None else str(value)
 
 
 def sql(scene: Scene, words: Sequence[str]) -> int:

@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from grader.expectation import Inconclusive
+from grader.patience import Stopwatch
 from grader.proxy import LoadBalancer
 from grader.submission import Submission
 
@@ -21,14 +23,20 @@ if TYPE_CHECKING:
     from grader.bench import Bench
     from grader.client import Caller
     from grader.incidents.plan import Plan, Replica
-    from grader.provider import Provider
+    from grader.provider import Gate, Provider
     from grader.supervisor import Process
 
 USERS = 8
 VISITORS = 8
 _REDIS_DEFAULTS = {"maxmemory": "0", "maxmemory-policy": "noeviction"}
-BALANCED_WITHIN = 10.0
-"""Seconds in which the balancer has noticed how a replica is, on a machine that is busy."""
+BALANCED_WITHIN = 30.0
+"""Seconds in which the balancer has noticed that a replica is not ready, on a machine that is busy."""
+
+SOON = 5.0
+"""Seconds for calls to reach the model; those that wait for one another never get there."""
+
+PATIENCE = 60.0
+"""Seconds that customers of a proof wait for an answer, and that its model may take."""
 
 
 class Production:
@@ -125,6 +133,23 @@ class Production:
     def close(self) -> None:
         """End what the bench does not end itself."""
         self._ending.close()
+
+
+def gathered(gate: Gate, count: int, within: float = SOON) -> int:
+    """Wait until so many calls are held, ``within`` seconds beyond those without a processor; give how many are.
+
+    Raises ``Inconclusive`` on a machine that is too busy to tell.
+    """
+    watch = Stopwatch()
+    while (held := gate.wait_held(count, timeout=1.0)) < count:
+        watch.stop()
+        if watch.elapsed - watch.starved > within:
+            break
+        if watch.elapsed > PATIENCE / 2:
+            raise Inconclusive(
+                f"The machine was too busy to see {count} calls at once. Close other programs, then again."
+            )
+    return held
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ def watch(supervisor: Supervisor, folder: Path, urls: Sequence[str]) -> dict[str
         return {}
     port = ReservedPort()
     number = port.number
-    port.close()  # it binds without SO_REUSEADDR
+    port.close()  # in the moment until Prometheus binds it nobody else is likely to
     home = folder / "prometheus"
     home.mkdir()
     targets = [{"targets": [urlsplit(url).netloc for url in urls]}]

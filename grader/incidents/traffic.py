@@ -18,9 +18,9 @@ FREQUENT = (
     "Where is my invoice?",
     "May I talk to a person?",
 )
-VISITORS = 8
-HABITS = {"ask_anew": 4, "ask_again": 4, "hand_in": 1, "flock": 0, "wander": 0, "work": 4}
-"""How often a visitor does what, in relation to the rest; ``work`` is how often an employee uses one login."""
+HABITS = {"visitors": 8, "ask_anew": 4, "ask_again": 4, "hand_in": 1, "flock": 0, "wander": 0, "work": 4}
+"""How often a visitor does what, in relation to the rest; ``work`` is how often an employee uses one login, and
+``visitors`` how many there are, with eight keys."""
 
 
 def begin(
@@ -30,15 +30,16 @@ def begin(
     home = folder / "visitors"
     home.mkdir()
     people = [production.first.new_user() for _ in range(2)]
+    habits = HABITS | dict(habits)
     given = {
         "keys": [visitor.headers["X-API-Key"] for visitor in production.visitors],
         "users": [(person.username, person.password) for person in people],
         "frequent": FREQUENT,
-        "habits": HABITS | dict(habits),
+        "habits": habits,
     }
     file = Path(__file__).with_name("visitors.py")
     command = [sys.executable, "-P", "-s", "-m", "locust", "--locustfile", str(file), "--headless", "--only-summary"]
-    command += ["--host", production.balancer.url, "--users", str(VISITORS), "--spawn-rate", "4"]
+    command += ["--host", production.balancer.url, "--users", str(habits["visitors"]), "--spawn-rate", "4"]
     command += ["--run-time", f"{max(1, round(60 * minutes))}s", "--loglevel", "WARNING"]
     helper.spawn(
         command,
