@@ -135,10 +135,11 @@ class Keeper:
         confinement = Confinement(**self._order["sandbox"]) if "sandbox" in self._order else None
         if confinement:
             self._parent, self._go_inside = confinement.enter_processes(), confinement.enter
-        if "argv" in self._order:
+        forkable = serving.forkable(cwd, self._order["env"])
+        if "argv" in self._order and not (forkable and serving.is_warm(self._order["argv"])):
             self._pid = self._spawn(self._order["argv"], self._order["user"])
             return None
-        if not serving.forkable(cwd, self._order["env"]):
+        if not forkable:
             home = [confinement.boot] if confinement else []
             argv = serving.cold_argv(self._order["app"], self._order["factory"], *self._order["fds"], *home)
             self._pid = self._spawn(argv)

@@ -112,7 +112,7 @@ class Run:
         try:
             with contextlib.ExitStack() as ending:
                 with self.phase("set-up"):
-                    workshop, copy = self._set_up(directory, shared, ending)
+                    workshop, copy = self._set_up(directory, chapters, shared, ending)
                 self._grade(workshop, copy, chapters, load=load)
                 ending.enter_context(self.phase("tear-down"))
         finally:
@@ -121,6 +121,7 @@ class Run:
     def _set_up(
         self,
         directory: Path,
+        chapters: Sequence[Chapter],
         shared: Workshop | None,
         ending: contextlib.ExitStack,
     ) -> tuple[Workshop, Submission]:
@@ -128,7 +129,9 @@ class Run:
 
         copy = self.submission.copy_to(directory / "submission")
         if shared is None:
-            workshop = ending.enter_context(start_workshop(directory, self.seed, isolate=self.isolate))
+            workers = any(chapter.lab.worker for chapter in chapters)
+            starting = start_workshop(directory, self.seed, isolate=self.isolate, workers=workers)
+            workshop = ending.enter_context(starting)
         else:
             workshop = replace(shared, directory=directory, seed=self.seed)
         if sandbox := workshop.learners.sandbox:

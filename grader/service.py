@@ -59,6 +59,17 @@ PRELOAD = (
 )
 """Imports that services share; paid for once a run, then every start is a fork."""
 
+PRELOAD_FOR_WORKERS = (
+    "celery.bin.celery",
+    "celery.apps.worker",
+    "celery.concurrency.prefork",
+    "celery.worker.consumer.consumer",
+    "kombu.transport.redis",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "psycopg",
+)
+"""Imports of background workers, and of services that share a PostgreSQL with them."""
+
 
 class StartFailedError(Exception):
     """The service did not come up; ``problem`` explains it."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from grader import limits, tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from types import TracebackType
 
 _HERE = Path(__file__).resolve().parent
@@ -61,6 +61,11 @@ def _module_name(path: Path) -> str:
     return path.name if (path / "__init__.py").exists() else ""
 
 
+def is_warm(argv: Sequence[str]) -> bool:
+    """Tell whether a command line is that of a background worker whose imports are there already."""
+    return argv[0] == "celery" and "celery.apps.worker" in sys.modules
+
+
 def cold_argv(app: str, factory: bool, listener: int, home: str = str(_HERE.parent)) -> list[str]:
     """Return the command that serves in a fresh interpreter, which finds the package ``grader`` in ``home``."""
     imports = f"sys.path.insert(0, {home!r}); from grader.serving import run_cold; del sys.path[0]"
@@ -76,10 +81,9 @@ def run_cold() -> None:
 
 def run_forked(order: Mapping[str, Any], output: int, parent: int, go_inside: Callable[[], None]) -> None:
     """Turn a fork of a warm interpreter into a fresh process, confined if it is to be, then serve."""
-    (listener,) = order["fds"]
     os.setsid()
     tree.die_with_parent(signal.SIGKILL, parent)
-    _take_descriptors(output, listener)
+    _take_descriptors(output, order["fds"])
     _reset_signals()
     _replace_environment(order["env"])
     os.umask(0o022)
@@ -87,15 +91,18 @@ def run_forked(order: Mapping[str, Any], output: int, parent: int, go_inside: Ca
     limits.apply(order["limits"])
     go_inside()
     _forget_the_past()
-    _serve(order["app"], factory=order["factory"], listener=listener)
+    if "argv" in order:
+        _work(order["argv"])
+    else:
+        _serve(order["app"], factory=order["factory"], listener=order["fds"][0])
 
 
-def _take_descriptors(output: int, listener: int) -> None:
+def _take_descriptors(output: int, kept: Collection[int]) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     for fd, number in ((null, 0), (output, 1), (output, 2)):
         os.dup2(fd, number)
     for name in os.listdir("/dev/fd"):  # noqa: PTH208  # names only
-        if int(name) > 2 and int(name) != listener:
+        if int(name) > 2 and int(name) not in kept:
             try:
                 os.close(int(name))
             except OSError:  # the descriptor of the listing itself
@@ -131,11 +138,7 @@ def _serve(app: str, *, factory: bool, listener: int) -> None:
     import uvicorn  # noqa: PLC0415
 
     sys.path.insert(0, str(Path.cwd()))
-    sys.argv = [str(Path(sys.executable).with_name("uvicorn")), app, *(["--factory"] if factory else [])]
-    tree.show_as([sys.executable, *sys.argv])
-    sys.dont_write_bytecode = True
-    out, err = _line_buffered(1, "strict"), _line_buffered(2, "backslashreplace")
-    vars(sys).update(stdout=out, __stdout__=out, stderr=err, __stderr__=err)
+    _appear_as("uvicorn", app, *(["--factory"] if factory else []))
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -158,6 +161,23 @@ def _serve(app: str, *, factory: bool, listener: int) -> None:
         sys.exit(1)
     if not server.started:
         sys.exit(3)
+
+
+def _work(argv: Sequence[str]) -> None:
+    """Do what ``celery`` does as a command."""
+    from celery.__main__ import main  # noqa: PLC0415  # only in a fork of an interpreter that has it
+
+    _appear_as(*argv)
+    sys.exit(main())
+
+
+def _appear_as(script: str, *arguments: str) -> None:
+    """Have the process look like a script of the environment that was started with arguments."""
+    sys.argv = [str(Path(sys.executable).with_name(script)), *arguments]
+    tree.show_as([sys.executable, *sys.argv])
+    sys.dont_write_bytecode = True
+    out, err = _line_buffered(1, "strict"), _line_buffered(2, "backslashreplace")
+    vars(sys).update(stdout=out, __stdout__=out, stderr=err, __stderr__=err)
 
 
 def _line_buffered(fd: int, errors: str) -> TextIO:

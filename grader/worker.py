@@ -21,7 +21,7 @@ from grader.plugin import Collector
 from grader.provider import ProviderProcess
 from grader.report import StartProblem
 from grader.sandbox import Sandbox
-from grader.service import PRELOAD, StartFailedError
+from grader.service import PRELOAD, PRELOAD_FOR_WORKERS, StartFailedError
 from grader.stack import Stack
 from grader.submission import Submission
 from grader.supervisor import Supervisor
@@ -89,15 +89,17 @@ class Workshop:
 
 
 @contextlib.contextmanager
-def start_workshop(directory: Path, seed: int, *, isolate: bool = False) -> Iterator[Workshop]:
+def start_workshop(directory: Path, seed: int, *, isolate: bool = False, workers: bool = True) -> Iterator[Workshop]:
     """Start what all labs share; end it, and everything that was started through it, at the end.
 
     ``isolate`` keeps learners' processes in a sandbox; raises ``CannotIsolateError`` where there can be none.
+    ``workers`` makes it ready for labs with background workers, too.
     """
     limits.raise_open_files()
     sandbox = Sandbox.at(directory) if isolate else None
+    preload = PRELOAD + PRELOAD_FOR_WORKERS if workers else PRELOAD
     with contextlib.ExitStack() as ending:
-        learners = ending.enter_context(Supervisor(preload=PRELOAD, sandbox=sandbox))
+        learners = ending.enter_context(Supervisor(preload=preload, sandbox=sandbox))
         backends = ending.enter_context(Supervisor())
         yield Workshop(directory, seed, backends, learners, ProviderProcess.start(backends, directory))
 

@@ -121,7 +121,7 @@ def _forged(claims: dict[str, Any], secret: str, draw: random.Random) -> Iterato
     yield "a token for another audience", signed({"aud": _word(draw, 8)})
     yield "a token signed with another secret", signed({}, _word(draw, 72))
     yield "a token signed with HS512", signed({}, secret, "HS512")
-    yield "an unsigned token (alg none)", jwt.encode(claims, None, algorithm="none")
+    yield "an unsigned token (alg none)", jwt.encode(claims, "", algorithm="none")
     header, _, signature = signed({}).split(".")
     yield "a token whose payload was changed", f"{header}.{signed({'sub': 'admin'}).split('.')[1]}.{signature}"
     yield "a token without a signature", f"{header}.{signed({}).split('.')[1]}."
