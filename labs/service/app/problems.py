@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from fastapi import FastAPI, Request
 
 
+# TODO (lab 7): Describe the form in /openapi.json: clients are generated from it.
+
+
 def problem(
     status: int, detail: str | None = None, headers: Mapping[str, str] | None = None, errors: list[Any] | None = None
 ) -> Response:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from app.settings import Settings
 
-router = APIRouter()
+router = APIRouter(default_response_class=PlainTextResponse)
 
 # TODO (lab 6): Add GET /metrics; labels come from short lists, never from what a client sends.
 

@@ -83,7 +83,7 @@ async def chat(
 
 
 # BEGIN SOLUTION 2: Add POST /chat/stream: each token at once as a server-sent event; a client that goes stops it all.
-@router.post("/chat/stream")
+@router.post("/chat/stream", response_class=StreamingResponse, responses={200: {"content": {"text/event-stream": {}}}})
 async def chat_stream(
     question: ChatRequest, request: Request, model: ModelDep, allowance: Allowance
 ) -> StreamingResponse:

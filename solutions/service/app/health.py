@@ -105,7 +105,7 @@ async def livez() -> dict[str, str]:
     return {"status": "alive"}
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses={503: {"description": "The database cannot be reached."}})
 async def readyz(request: Request) -> Response:
     """Say whether the database, without which not much works, can be reached."""
     ready = await works(request.app.state.store.ping())

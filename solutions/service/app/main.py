@@ -33,6 +33,7 @@ def create_app(settings: Settings) -> FastAPI:
     #: app = FastAPI(openapi_url=None, lifespan=lifespan)
     app = FastAPI(title="Assistant", version="1.0.0", redirect_slashes=False, lifespan=lifespan)
     # END SOLUTION
+    app.router.responses.update(problems.RESPONSES)  # SOLUTION 7
     app.state.settings = settings
     for router in (
         chat.router,

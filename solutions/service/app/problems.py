@@ -22,6 +22,18 @@ if TYPE_CHECKING:
     from fastapi import FastAPI, Request
 
 
+# BEGIN SOLUTION 7: Describe the form in /openapi.json: clients are generated from it.
+TEXT = {"type": "string"}
+PROBLEM = {
+    "type": "object",
+    "properties": {"type": TEXT, "title": TEXT, "status": {"type": "integer"}, "request_id": TEXT, "detail": TEXT},
+    "required": ["type", "title", "status", "request_id"],
+}
+ERROR = {"description": "A problem (RFC 9457)", "content": {"application/problem+json": {"schema": PROBLEM}}}
+RESPONSES = {"4XX": ERROR, "5XX": ERROR}
+# END SOLUTION
+
+
 def problem(
     status: int, detail: str | None = None, headers: Mapping[str, str] | None = None, errors: list[Any] | None = None
 ) -> Response:

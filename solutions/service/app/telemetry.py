@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import prometheus_client  # SOLUTION 6
 import structlog  # SOLUTION 6
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import Counter, Histogram  # SOLUTION 6
 from structlog.contextvars import bound_contextvars, merge_contextvars  # SOLUTION 6
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from app.settings import Settings
 
-router = APIRouter()
+router = APIRouter(default_response_class=PlainTextResponse)
 
 # BEGIN SOLUTION 6: Add GET /metrics; labels come from short lists, never from what a client sends.
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
