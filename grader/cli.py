@@ -41,6 +41,8 @@ COURSE = {
     "render": Command("grader.course_commands", "render", "write the service with some labs solved"),
     "sync": Command("grader.course_commands", "sync", "write the starter anew from the finished service"),
     "incident": Command("grader.incidents.command", "main", "debug a production with a hidden fault (lab 10)"),
+    "class": Command("grader.class_command", "grade_class", "grade a class: signed reports, a table, a summary"),
+    "verify": Command("grader.class_command", "verify", "say whether reports of a class are as they were signed"),
     "check": Command("grader.course_commands", "check", "prove that labs, briefs, notebooks and checks agree"),
     "prove": Command("grader.prove", "main", "prove the grader: grade what is faulty, hostile or right, by design"),
 }
@@ -117,6 +119,9 @@ def grade_parser() -> argparse.ArgumentParser:
     add("--no-load", dest="load", action="store_false", help="leave out the load checks")
     add("--load-ui", action="store_true", help="grade nothing: open Locust's page on the service, until Ctrl-C")
     add("--jobs", type=_whole(1), metavar="N", help="labs graded at the same time (default: what the machine can bear)")
+    add("--target", metavar="URL", help="grade a service that runs already, as far as can be judged from outside")
+    add("--provider", metavar="URL", help="with --target: the model's control port, such as http://127.0.0.1:9101")
+    add("--env-file", metavar="FILE", help="with --target: the stack's settings, callers and secrets (default: .env)")
     add("--isolate", choices=("strangers", "off"), metavar="strangers|off", help=_ISOLATE_HELP)
     return parser
 

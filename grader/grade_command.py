@@ -62,6 +62,8 @@ def run(options: Namespace) -> int:
 def _run(options: Namespace) -> int:
     course = Course()
     labs = select(options.labs, {lab.number: lab.slug for lab in course.labs})
+    if options.target:
+        return _run_outside(options, labs)
     service = _service(options.service)
     if options.load_ui:
         return _open_load_page(service)
@@ -79,6 +81,23 @@ def _run(options: Namespace) -> int:
     for target in targets:
         _write(target, report, view)
     _print(report, view, "terminal" if targets else options.format or "terminal")
+    return report.exit_code
+
+
+def _run_outside(options: Namespace, labs: Sequence[int]) -> int:
+    from grader.outside import TargetError  # noqa: PLC0415 - for those who ask for it
+    from grader.outside_command import grade_target  # noqa: PLC0415 - as above
+
+    files = [_target(name, options.format) for name in options.output]
+    seed = random.randrange(SEEDS) if options.seed is None else options.seed
+    try:
+        report = grade_target(options, labs, seed)
+    except TargetError as problem:
+        raise UsageError(str(problem)) from None
+    view = View(options.verbose, files=tuple(str(file.path) for file in files))
+    for file in files:
+        _write(file, report, view)
+    _print(report, view, "terminal" if files else options.format or "terminal")
     return report.exit_code
 
 

@@ -191,7 +191,7 @@ class Collector:
         return f"{message} The service's process ended during this check (exit code {code})."
 
     def _log_marks(self) -> int:
-        return len(self._main.service.lines()) if self._main else 0
+        return len(self._main.service.lines()) if self._main and not self.bench.outside else 0
 
     def _log_since(self, mark: int, exchanges: tuple[Exchange, ...]) -> tuple[str, ...]:
         names = {one.service for one in exchanges if one.service}

@@ -39,7 +39,7 @@ def main(words: Sequence[str]) -> int:
     try:
         return {"up": up, "down": down, "run": run}[verb]()
     except (BadSubmissionError, PartMissingError, PartFailedError) as problem:
-        print(f"make stack-{verb}: {problem}", file=sys.stderr)
+        print(f"stack: {problem}", file=sys.stderr)
         return 2
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 EXAMPLE = Path(__file__).resolve().parents[1] / ".env.example"
 
-ROLES = {"user": 200, "admin": 10, "guest": 10}
+ROLES = {"user": 200, "admin": 20, "guest": 20}
 """How many API keys: whoever grades the running stack needs a fresh caller for every check."""
 
 PEOPLE = ("user", "admin", "guest", "user", "admin", "user", "user", "guest", "user", "user")

@@ -27,10 +27,11 @@ class ProviderAddress:
     port: int
     token: str
     log: Path | None = None
+    host: str = "127.0.0.1"
 
     def ask(self, verb: str, body: Mapping[str, Any], *, timeout: float = 0.0) -> Any:  # noqa: ANN401
         """Do one verb and give its answer; ``timeout`` in seconds is what the verb itself may wait."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout + _PATIENCE_S)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout + _PATIENCE_S)
         headers = {"Authorization": f"Bearer {self.token}", "Connection": "close"}
         try:
             with contextlib.closing(connection):
@@ -45,7 +46,7 @@ class ProviderAddress:
 
     def page_url(self, key: str) -> str:
         """Give the address of the page about a namespace."""
-        return f"http://127.0.0.1:{self.port}/?{urllib.parse.urlencode({'token': self.token, 'namespace': key})}"
+        return f"http://{self.host}:{self.port}/?{urllib.parse.urlencode({'token': self.token, 'namespace': key})}"
 
     def _last_words(self) -> str:
         try:

@@ -144,7 +144,7 @@ def fetch(
     return answer.status_code, answer.headers, answer.content
 
 
-def until(found: Callable[[], Found], within: float = 60.0) -> Found:
+def until(found: Callable[[], Found], within: float = 240.0) -> Found:
     """Ask until there is something true to return; raise AssertionError with the last answer when there never is."""
     end = time.monotonic() + within
     while True:
