@@ -53,6 +53,9 @@ PYTEST_OPTIONS = (
 )
 """pytest below, and nothing of it to be seen."""
 
+INTERRUPTED_PYTEST = 2
+"""What pytest returns after Ctrl-C."""
+
 EVERY = 30.0
 """Seconds between two lines of news where no terminal shows the progress."""
 
@@ -68,7 +71,7 @@ def main(words: Sequence[str]) -> int:
     import pytest  # noqa: PLC0415 - --help must not pay for it
 
     arguments = [*PYTEST_OPTIONS, "-n", str(options.jobs)]
-    arguments += ["-k", options.only] if options.only else []
+    arguments += [f"--only={options.only}"] if options.only else []
     if options.sample:
         arguments += ["--sample", str(options.sample), "--seed", options.seed]
         print(f"Drawn with --seed {options.seed}: about {options.sample} proofs of all kinds.", flush=True)
@@ -202,10 +205,9 @@ class Proof:
             for one in self.survivors:
                 print(f"  {one.told.splitlines()[0] if one.told else one.name}")
                 print(f"    again: course prove {one.kind} --only {one.name}")
-        print(self.summary())
-        if code == 2:
-            return INTERRUPTED
-        return min(code, 2)
+        interrupted = code == INTERRUPTED_PYTEST
+        print(f"interrupted: {self.summary()}" if interrupted else self.summary())
+        return INTERRUPTED if interrupted else min(code, 2)
 
     def summary(self) -> str:
         """Return the last line."""

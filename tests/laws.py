@@ -17,6 +17,7 @@ def add_options(parser: pytest.Parser) -> None:
     """Add the options that draw a sample."""
     parser.addoption("--sample", type=int, metavar="N", help="draw about N laws, from each kind its share")
     parser.addoption("--seed", default="0", metavar="S", help="what --sample draws by")
+    parser.addoption("--only", default="", metavar="TEXT", help="of the laws, those whose names contain a text")
 
 
 def kind_of(item: pytest.Item) -> str:
@@ -35,11 +36,13 @@ def draw(laws: Sequence[pytest.Item], number: int, seed: str) -> list[pytest.Ite
 
 
 def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put laws in order, and leave out those that were not drawn."""
+    """Put laws in order, and leave out those that were not asked for or not drawn."""
     laws = [item for item in items if item.get_closest_marker("law")]
+    drawn = [item for item in laws if config.getoption("--only") in item.name]
     number: int | None = config.getoption("--sample")
-    drawn = laws if number is None else draw(laws, number, config.getoption("--seed"))
-    left_out = set(laws) - set(drawn)
-    config.hook.pytest_deselected(items=[item for item in laws if item in left_out])
+    if number is not None:
+        drawn = draw(drawn, number, config.getoption("--seed"))
+    wanted = set(drawn)
+    config.hook.pytest_deselected(items=[item for item in laws if item not in wanted])
     others = [item for item in items if not item.get_closest_marker("law")]
     items[:] = others + sorted(drawn, key=lambda item: ORDER.index(kind_of(item)))
