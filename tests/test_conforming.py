@@ -2,36 +2,56 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from grader.course import Course
-from grader.report import Outcome
-from tests.grading import Grading, failures
+from grader.report import Outcome, Report
+from tests.grading import SOLUTION, Grading, failures
 from tests.variants import VARIANTS, Variant
 
-CONFORMING = sorted(path for path in (Path(__file__).parent / "conforming").iterdir() if path.is_dir())
+WHOLE = sorted(path for path in (Path(__file__).parent / "conforming").iterdir() if path.is_dir())
+LABS = [lab.number for lab in Course().labs]
 
 
 def labs_of(folder: Path) -> list[int]:
     """The labs that a service has solved: its file LABS, else all."""
     listed = folder / "LABS"
-    known = [lab.number for lab in Course().labs]
-    return [int(word) for word in listed.read_text().split()] if listed.exists() else known
+    return [int(word) for word in listed.read_text().split()] if listed.exists() else LABS
 
 
-@pytest.mark.parametrize("folder", CONFORMING, ids=lambda folder: folder.name)
-def test_conforming_service_passes(folder: Path, grading: Grading) -> None:
-    report = grading(folder, labs_of(folder))
+def passes(report: Report) -> None:
     assert report.outcome is Outcome.PASSED, failures(report)
     assert all(one.outcome is Outcome.PASSED or one.waived for one in report.checks), failures(report)
 
 
+@pytest.mark.law
+@pytest.mark.parametrize("folder", WHOLE, ids=lambda folder: folder.name)
+def test_whole_service_passes(folder: Path, grading: Grading) -> None:
+    passes(grading(folder, labs_of(folder)))
+
+
+@pytest.mark.law
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
 def test_variant_passes(variant: Variant, grading: Grading) -> None:
     folder = grading.copy_of_solution(variant.name)
     variant.apply(folder)
-    report = grading(folder, [variant.lab])
-    assert report.outcome is Outcome.PASSED, failures(report)
-    assert all(one.outcome is Outcome.PASSED or one.waived for one in report.checks), failures(report)
+    passes(grading(folder, variant.labs or LABS))
+
+
+def test_twelve_services_chose_otherwise_throughout() -> None:
+    throughout = [folder for folder in WHOLE if labs_of(folder) == LABS]
+    throughout_varied = [variant for variant in VARIANTS if not variant.labs]
+    assert len(throughout) >= 1
+    assert len(throughout) + len(throughout_varied) >= 12
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+def test_variant_fits(variant: Variant, tmp_path: Path) -> None:
+    """Every choice can be made, also those that are not drawn, and what it makes can be read."""
+    folder = Path(shutil.copytree(SOLUTION, tmp_path / "service"))
+    variant.apply(folder)
+    for path in folder.rglob("*.py"):
+        compile(path.read_text(encoding="utf-8"), str(path), "exec", dont_inherit=True)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import math
 import os
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
-import httpx
 import jwt
 import msgspec
 from litestar import Litestar, Request, Response, delete, get, post
@@ -27,8 +28,13 @@ from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.types import Receive, Scope, Send
 from msgspec import Meta
 
-from .memory import Memory
+from .answers import Answers
+from .books import GONE, Books
+from .errands import Errands, Full, Other, open_http
+from .memory import Lost, Memory
 from .options import Options, read
+from .oracle import Hopeless, Oracle, Unavailable
+from .watch import Watched, exposition, take_over_logging, trail
 
 RANKS = ("guest", "user", "admin")
 Web = Request[Any, Any, State]
@@ -77,7 +83,7 @@ async def token_owner(connection: ASGIConnection[Any, Any, Any, Any]) -> tuple[s
         )
     except (jwt.InvalidTokenError, ValueError):
         raise stranger() from None
-    human = await connection.app.state.memory.human(claims["sub"])
+    human = await connection.app.state.books.human(claims["sub"])
     if human is None:
         raise stranger()
     return claims["sub"], human[1]
@@ -157,36 +163,7 @@ async def pay(request: Web, tokens: int) -> float:
     return float(left)
 
 
-# -- the model --------------------------------------------------------------------------------------------------------
-
-
-class Unavailable(Exception):  # noqa: N818
-    """The model gave no good answer."""
-
-
-def question(options: Options, text: str, temperature: float, system: str = "") -> dict[str, Any]:
-    messages = [{"role": "system", "content": system}] if system else []
-    return {
-        "model": options.llm_model,
-        "temperature": temperature,
-        "messages": [*messages, {"role": "user", "content": text}],
-    }
-
-
-async def complete(request: Web, text: str, temperature: float = 0.7, system: str = "") -> tuple[str, int]:
-    options: Options = request.app.state.options
-    try:
-        async with asyncio.timeout(options.llm_timeout_s):
-            answer = await request.app.state.http.post(
-                "chat/completions", json=question(options, text, temperature, system)
-            )
-        said = answer.raise_for_status().json()
-        content, tokens = said["choices"][0]["message"]["content"], said["usage"]["total_tokens"]
-    except (httpx.HTTPError, TimeoutError, ValueError, LookupError, TypeError):
-        raise Unavailable from None
-    if not content:
-        raise Unavailable
-    return content, tokens
+# -- a stream ---------------------------------------------------------------------------------------------------------
 
 
 class Spoken(Response[bytes]):
@@ -194,9 +171,8 @@ class Spoken(Response[bytes]):
 
     def __init__(self, request: Web, text: str, temperature: float) -> None:
         super().__init__(b"")
-        self.web = request
-        self.asked = question(request.app.state.options, text, temperature)
-        self.asked |= {"stream": True, "stream_options": {"include_usage": True}}
+        self.ending: asyncio.Event = request.app.state.ending
+        self.parts = request.app.state.oracle.speak(text, temperature)
 
     def to_asgi_response(self, *_: Any, **__: Any) -> Any:
         return self.write
@@ -208,37 +184,38 @@ class Spoken(Response[bytes]):
             while (await receive())["type"] != "http.disconnect":
                 pass
 
-        leaving = asyncio.create_task(gone())
-        await asyncio.wait({speaking, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        leaving.cancel()
+        leaving = [asyncio.create_task(gone()), asyncio.create_task(self.ending.wait())]
+        await asyncio.wait({speaking, *leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not speaking.done():
             speaking.cancel()
             await asyncio.wait({speaking})
+        for waiting in leaving:
+            waiting.cancel()
+        if self.ending.is_set() and speaking.cancelled():
+            await send(
+                {"type": "http.response.body", "body": event("error", {"reason": "we stop"}), "more_body": False}
+            )
 
     async def speak(self, send: Send) -> None:
         kind: list[tuple[bytes, bytes]] = [(b"content-type", b"text/event-stream")]
         await send({"type": "http.response.start", "status": 200, "headers": kind})
-        async for name, data in self.events():
-            said = f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
+        try:
+            async with aclosing(self.parts) as parts:
+                async for part in parts:
+                    said = (
+                        event("token", {"text": part})
+                        if isinstance(part, str)
+                        else event("done", {"tokens_used": part})
+                    )
+                    await send({"type": "http.response.body", "body": said, "more_body": True})
+        except (Unavailable, Hopeless):
+            said = event("error", {"reason": "broken off"})
             await send({"type": "http.response.body", "body": said, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def events(self) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-        tokens, over = None, False
-        try:
-            async with self.web.app.state.http.stream("POST", "chat/completions", json=self.asked) as answer:
-                answer.raise_for_status()
-                async for line in answer.aiter_lines():
-                    if line.startswith("data: {"):
-                        chunk = json.loads(line[6:])
-                        tokens = (chunk.get("usage") or {}).get("total_tokens") or tokens
-                        for choice in chunk["choices"]:
-                            over = over or bool(choice.get("finish_reason"))
-                            if choice["delta"].get("content"):
-                                yield "token", {"text": choice["delta"]["content"]}
-        except (httpx.HTTPError, ValueError, LookupError, TypeError):
-            over = False
-        yield ("done", {"tokens_used": tokens}) if over and tokens else ("error", {"reason": "broken off"})
+
+def event(name: str, data: dict[str, Any]) -> bytes:
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
 
 
 # -- routes -----------------------------------------------------------------------------------------------------------
@@ -249,9 +226,40 @@ def root() -> dict[str, str]:
     return {"message": "constellation"}
 
 
-@get("/health", sync_to_thread=False)
-def health() -> dict[str, str]:
-    return {"status": "healthy"}
+async def works(look: Awaitable[object]) -> str:
+    try:
+        await asyncio.wait_for(look, 2)
+    except Exception:  # noqa: BLE001
+        return "unhealthy"
+    return "healthy"
+
+
+@get("/health")
+async def health(request: Web) -> Response[dict[str, Any]]:
+    state = request.app.state
+    looks = {"llm": state.oracle.offer(), "database": state.books.legible(), "redis": state.memory.redis.ping()}
+    found = dict(zip(looks, await asyncio.gather(*map(works, looks.values())), strict=True))
+    bad = [name for name, what in found.items() if what != "healthy"]
+    status = "unhealthy" if "database" in bad else "degraded" if bad else "healthy"
+    body = {"status": status, "timestamp": datetime.now(UTC).isoformat(timespec="seconds"), "checks": found}
+    return Response(body, status_code=503 if "database" in bad else 200)
+
+
+@get("/livez", sync_to_thread=False)
+def livez() -> dict[str, bool]:
+    return {"alive": True}
+
+
+@get("/readyz")
+async def readyz(request: Web) -> dict[str, bool]:
+    if await works(request.app.state.books.legible()) != "healthy":
+        raise refusal(503, "no database")
+    return {"ready": True}
+
+
+@get("/metrics", sync_to_thread=False)
+def metrics() -> Response[bytes]:
+    return exposition()
 
 
 @get("/openapi.json", include_in_schema=False, sync_to_thread=False)
@@ -264,9 +272,10 @@ async def chat(request: Web) -> Response[dict[str, Any]]:
     ask = await parsed(request, Ask)
     text = message(ask.message)
     headers = await count(request)
-    content, tokens = await complete(request, text, ask.temperature)
-    body = {"response": content, "tokens_used": tokens, "model": request.app.state.options.llm_model}
-    return Response(body, headers=headers)
+    source, said = await request.app.state.answers.ask(request.state["who"], text, ask.temperature)
+    body = {"response": said.text, "tokens_used": said.tokens, "model": said.model, "from_cache": source != "MISS"}
+    body |= {"degraded": True} if said.degraded else {}
+    return Response(body, headers={**headers, "X-Cache": source})
 
 
 @post("/chat/stream", guards=[user_guard], status_code=200)
@@ -283,8 +292,8 @@ async def summarize(request: Web) -> Response[dict[str, Any]]:
     if not shorten.text.strip():
         raise refusal(422, "text: blank")
     headers = await count(request)
-    content, tokens = await complete(request, shorten.text, 0.3, f"Make it {shorten.length}.")
-    return Response({"summary": content, "tokens_used": tokens}, headers=headers)
+    said = await request.app.state.oracle.say(shorten.text, 0.3, f"Make it {shorten.length}.")
+    return Response({"summary": said.text, "tokens_used": said.tokens}, headers=headers)
 
 
 @post("/batch-process", guards=[user_guard], status_code=200)
@@ -300,9 +309,10 @@ async def batch(request: Web) -> Response[dict[str, Any]]:
     async def one(item: str, text: str) -> dict[str, Any]:
         async with places:
             try:
-                return {"item": item, "response": (await complete(request, text))[0], "error": None}
-            except Unavailable:
+                said = await request.app.state.oracle.say(text)
+            except (Unavailable, Hopeless):
                 return {"item": item, "response": None, "error": "unavailable"}
+            return {"item": item, "response": said.text, "error": None}
 
     results = await asyncio.gather(*map(one, many.items, texts))
     return Response({"results": results}, headers=headers)
@@ -326,7 +336,7 @@ async def login(request: Web) -> Response[dict[str, Any]]:
     who = f"{address}/{hashlib.sha256(handle.encode('utf-8', 'replace')).hexdigest()}"
     memory: Memory = request.app.state.memory
     shut = await memory.shut(who, failed=False)
-    if not shut and not await memory.recognised(handle, password):
+    if not shut and not await request.app.state.books.recognised(handle, password):
         shut = await memory.shut(who, failed=True)
         if not shut:
             raise refusal(401, "no")
@@ -350,41 +360,80 @@ async def protected(request: Web) -> dict[str, str]:
 
 @delete("/admin/users/{handle:str}", guards=[admin_guard], status_code=200)
 async def remove(request: Web, handle: str) -> dict[str, str]:
-    if not await request.app.state.memory.forget(handle):
+    if not await request.app.state.books.forget(handle):
         raise refusal(404, "no such user")
     return {"removed": handle}
 
 
-def explain(_: Web, error: HTTPException) -> Response[dict[str, Any]]:
-    return Response({"why": error.detail}, status_code=error.status_code, headers=error.headers or {})
+@post("/chat-async", guards=[user_guard], status_code=202)
+async def chat_async(request: Web) -> Response[dict[str, str]]:
+    ask = await parsed(request, Ask)
+    text = message(ask.message)
+    key = request.headers.get("idempotency-key")
+    if key is not None and not (0 < len(key) <= 128 and all("!" <= letter <= "~" for letter in key)):
+        raise refusal(400, "Idempotency-Key: 1 to 128 visible characters")
+    headers = await count(request)
+    try:
+        name = await request.app.state.errands.add(request.state["who"], key, text, ask.temperature)
+    except Full:
+        raise refusal(503, "too many errands", Retry_After="3") from None
+    except Other:
+        raise refusal(422, "Idempotency-Key: known, and not for this") from None
+    return Response({"task_id": name, "status": "processing"}, headers={**headers, "Location": f"/chat-status/{name}"})
 
 
-def unavailable(_: Web, __: Unavailable) -> Response[dict[str, str]]:
-    return Response({"why": "the model does not answer"}, status_code=503, headers={"Retry-After": "1"})
+@get("/chat-status/{name:str}")
+async def chat_status(request: Web, name: str) -> dict[str, Any]:
+    who, _ = await caller(request)
+    found = await request.app.state.errands.look(who, name)
+    if found is None:
+        raise refusal(404, "no such errand")
+    return {"status": found[0], "result": found[1]}
+
+
+# -- errors -----------------------------------------------------------------------------------------------------------
+
+
+def problem(status: int, text: str, headers: Any = None) -> Response[dict[str, Any]]:
+    body = {"type": f"urn:problem:{status}", "title": text, "status": status, "request_id": trail.get()}
+    return Response(body, status_code=status, headers=headers or {}, media_type="application/problem+json")
+
+
+def explain(_: Web, error: Exception) -> Response[dict[str, Any]]:
+    if isinstance(error, HTTPException):
+        return problem(error.status_code, error.detail, error.headers)
+    logging.getLogger("constellation").warning(type(error).__name__)
+    if isinstance(error, Hopeless):
+        return problem(502, "the model does not take it")
+    if isinstance(error, (Unavailable, Lost, *GONE)):
+        return problem(503, "what is needed is away", {"Retry-After": "1"})
+    return problem(500, "unexpected")
 
 
 @asynccontextmanager
 async def living(app: Litestar) -> AsyncIterator[None]:
     options: Options = app.state.options
-    bound_the_end()
+    state = app.state
+    bound_the_end(state.ending)
     preparing = None
-    if not await app.state.memory.prepare():
-        preparing = asyncio.create_task(app.state.memory.keep_preparing())
-    headers = {"Authorization": f"Bearer {options.openai_api_key}"}
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=40)
-    base = options.openai_base_url.rstrip("/") + "/"
-    async with httpx.AsyncClient(base_url=base, headers=headers, timeout=options.llm_timeout_s, limits=limits) as http:
-        app.state.http = http
+    if not await state.books.prepare():
+        preparing = asyncio.create_task(state.books.keep_preparing())
+    async with open_http(options) as http:
+        state.oracle = Oracle(options, http)
+        state.answers = Answers(options, state.memory, state.oracle)
         yield
     if preparing:
         preparing.cancel()
+    state.books.engine.dispose()
 
 
-def bound_the_end() -> None:
-    """Six seconds after SIGTERM nothing is waited for any longer."""
+def bound_the_end(ending: asyncio.Event) -> None:
+    """Some seconds after SIGTERM streams are told so; a little later nothing is waited for any longer."""
     earlier: Any = signal.getsignal(signal.SIGTERM)
+    loop = asyncio.get_running_loop()
 
     def end(number: int, frame: Any) -> None:
+        loop.call_soon_threadsafe(loop.call_later, 4.5, ending.set)
         timer = threading.Timer(6, lambda: os._exit(0))
         timer.daemon = True
         timer.start()
@@ -393,16 +442,22 @@ def bound_the_end() -> None:
     signal.signal(signal.SIGTERM, end)
 
 
-def build() -> Litestar:
+def build() -> Watched:
     options = read()
-    routes = [root, health, openapi, chat, chat_stream, summarize, batch, expensive, login, protected, remove]
-    return Litestar(
+    take_over_logging(options.log_level)
+    books, memory = Books(options), Memory(options)
+    routes: list[Any] = [root, health, livez, readyz, metrics, openapi, chat, chat_stream, summarize, batch, expensive]
+    routes += [login, protected, remove, chat_async, chat_status]
+    known = {"options": options, "memory": memory, "books": books, "ending": asyncio.Event()}
+    app = Litestar(
         routes,
-        state=State({"options": options, "memory": Memory(options)}),
+        state=State({**known, "errands": Errands(options, books, memory)}),
         lifespan=[living],
-        exception_handlers={HTTPException: explain, Unavailable: unavailable},
+        exception_handlers={HTTPException: explain, Exception: explain},
         request_max_body_size=options.max_body_bytes,
+        logging_config=None,
         openapi_config=OpenAPIConfig(
             "Constellation", "0.1.0", path="/docs", render_plugins=[SwaggerRenderPlugin(path="/")]
         ),
     )
+    return Watched(app)

@@ -1,21 +1,20 @@
-"""What outlives a request: users in SQLite, buckets and failures in Redis."""
+"""What all replicas share in Redis: buckets, failures; and what a process counts by itself without it."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
-import sqlite3
-from typing import Any
+import time
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 
-import aiosqlite
-from pwdlib import PasswordHash
-from pwdlib.hashers.argon2 import Argon2Hasher
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.exceptions import RedisError
 
 from .options import Options
 
-HASH = PasswordHash([Argon2Hasher(time_cost=2, memory_cost=19456, parallelism=1)])
-NOBODY = HASH.hash("nobody at all")
+T = TypeVar("T")
 
 POUR = """
 local t = redis.call('TIME')
@@ -42,63 +41,58 @@ return 0
 """
 
 
+class Lost(Exception):  # noqa: N818
+    """Redis does not answer in time, or did not just now."""
+
+
 class Memory:
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.path = options.database_url.removeprefix("sqlite:///")
-        self.redis = Redis(connection_pool=BlockingConnectionPool.from_url(options.redis_url, max_connections=25))
+        self.redis = Redis(connection_pool=BlockingConnectionPool.from_url(options.redis_url, max_connections=40))
         self.pour = self.redis.register_script(POUR)
         self.fail = self.redis.register_script(FAIL)
+        self.lost_until = 0.0
+        self.levels: dict[str, tuple[float, float]] = {}
+        self.failures: dict[str, tuple[int, float]] = {}
 
-    # -- users --------------------------------------------------------------------------------------------------------
-
-    async def prepare(self) -> bool:
-        """Create and fill the table; False while the database cannot be reached."""
-        rows = [(each.username, await asyncio.to_thread(HASH.hash, each.password), each.role) for each in self.seeds]
+    async def sure(self, answer: Awaitable[T]) -> T:
+        """An answer of Redis. Raises Lost."""
+        if time.monotonic() < self.lost_until:
+            getattr(answer, "close", lambda: None)()
+            raise Lost
         try:
-            async with aiosqlite.connect(self.path, timeout=5, isolation_level=None) as db:
-                await db.execute("BEGIN IMMEDIATE")
-                found = await db.execute_fetchall("PRAGMA table_info(humans)")
-                if not list(found):
-                    await db.execute("CREATE TABLE humans (handle TEXT UNIQUE, argon TEXT, role TEXT)")
-                    await db.executemany("INSERT INTO humans VALUES (?, ?, ?)", rows)
-                await db.commit()
-        except sqlite3.Error:
-            return False
-        return True
+            return await asyncio.wait_for(answer, 0.8)
+        except (RedisError, OSError, TimeoutError):
+            self.lost_until = time.monotonic() + 1
+            logging.getLogger("constellation").warning("redis is lost")
+            raise Lost from None
 
-    @property
-    def seeds(self) -> list[Any]:
-        return list(self.options.seed_users)
-
-    async def keep_preparing(self) -> None:
-        while True:
-            await asyncio.sleep(0.2)
-            if await self.prepare():
-                return
-
-    async def human(self, handle: str) -> tuple[str, str] | None:
-        async with aiosqlite.connect(self.path, timeout=5) as db:
-            rows = list(await db.execute_fetchall("SELECT argon, role FROM humans WHERE handle = ?", (handle,)))
-        return (rows[0][0], rows[0][1]) if rows else None
-
-    async def forget(self, handle: str) -> bool:
-        async with aiosqlite.connect(self.path, timeout=5) as db:
-            cursor = await db.execute("DELETE FROM humans WHERE handle = ?", (handle,))
-            await db.commit()
-            return cursor.rowcount > 0
-
-    async def recognised(self, handle: str, password: str) -> bool:
-        human = await self.human(handle)
-        fits = await asyncio.to_thread(HASH.verify, password, human[0] if human else NOBODY)
-        return fits and human is not None
+    async def maybe(self, answer: Awaitable[T]) -> T | None:
+        try:
+            return await self.sure(answer)
+        except Lost:
+            return None
 
     # -- counts -------------------------------------------------------------------------------------------------------
 
     async def take(self, key: str, size: float, speed: float, want: float) -> tuple[bool, float, float]:
         """Whether there was enough, what is left, and the seconds until there is enough."""
-        enough, level, wait = await self.pour(keys=[key], args=[size, speed, want])
+        try:
+            enough, level, wait = await self.sure(self.pour(keys=[key], args=[size, speed, want]))
+        except Lost:
+            return self.take_here(key, size, speed, want)
         return bool(enough), float(level), float(wait)
+
+    def take_here(self, key: str, size: float, speed: float, want: float) -> tuple[bool, float, float]:
+        now = time.monotonic()
+        level, seen = self.levels.pop(key, (size, now))
+        level = min(size, level + (now - seen) * speed)
+        enough = level >= want
+        level -= want if enough else 0
+        self.levels[key] = level, now
+        if len(self.levels) > 10_000:
+            del self.levels[next(iter(self.levels))]
+        return enough, level, max(0.0, want - level) / speed
 
     async def request(self, caller: str) -> tuple[bool, float, float]:
         limit = self.options.rate_limit_requests
@@ -110,5 +104,15 @@ class Memory:
     async def shut(self, who: str, *, failed: bool) -> int:
         """Whole seconds for which a username is shut, perhaps after one more failure."""
         window = math.ceil(self.options.login_window_s * 1000) if failed else 0
-        left = await self.fail(keys=[f"f:{who}"], args=[self.options.login_max_failures, window])
-        return math.ceil(int(left) / 1000)
+        asked: Any = self.fail(keys=[f"f:{who}"], args=[self.options.login_max_failures, window])
+        try:
+            return math.ceil(int(await self.sure(asked)) / 1000)
+        except Lost:
+            now = time.monotonic()
+            self.failures = {name: kept for name, kept in self.failures.items() if kept[1] > now}
+            count, until = self.failures.get(who, (0, now + self.options.login_window_s))
+            if count >= self.options.login_max_failures:
+                return math.ceil(until - now)
+            if failed:
+                self.failures[who] = count + 1, until
+            return 0

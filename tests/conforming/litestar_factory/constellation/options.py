@@ -38,9 +38,11 @@ class Options(msgspec.Struct, rename=str.upper):
     jwt_issuer: Filled
     jwt_audience: Filled
     llm_model: Filled = "lab-large"
+    llm_fallback_model: Filled = "lab-small"
+    llm_embed_model: Filled = "lab-embed"
     llm_timeout_s: Positive = 5.0
     max_body_bytes: Annotated[int, Meta(ge=1024)] = 262144
-    database_url: Annotated[str, Meta(pattern="^sqlite:///.")] = "sqlite:///./service.db"
+    database_url: Annotated[str, Meta(pattern="^(sqlite:///|postgresql://).")] = "sqlite:///./service.db"
     jwt_ttl_s: Seconds = 1800.0
     login_max_failures: Count = 5
     login_window_s: Seconds = 60.0
@@ -49,6 +51,15 @@ class Options(msgspec.Struct, rename=str.upper):
     bucket_capacity: Count = 100
     bucket_refill_per_s: Positive = 10.0
     redis_url: Annotated[str, Meta(pattern="^(rediss?|unix)://")] = "redis://127.0.0.1:6379/0"
+    cache_ttl_s: Seconds = 3600.0
+    cache_stale_ttl_s: Seconds = 86400.0
+    semantic_cache_threshold: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    breaker_failures: Count = 5
+    breaker_cooldown_s: Seconds = 10.0
+    queue_max: Count = 100
+    db_pool_size: Count = 5
+    db_max_overflow: Annotated[int, Meta(ge=0)] = 5
+    log_level: Annotated[str, Meta(pattern="^(?i:debug|info|warning|error|critical)$")] = "INFO"
     api_keys: Keys = {}
     seed_users: Seeds = []
 

@@ -7,25 +7,33 @@ import concurrent.futures
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import anyio
 import jwt
-from fastapi import APIRouter, Depends, FastAPI, Form, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Form, Header, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .answers import Answers
 from .environment import Environment, read
-from .ledger import Ledger
+from .errands import AnotherError, Errands, TooManyError
+from .ledger import Ledger, RedisLostError
 from .people import NOBODY, People, fits
-from .provider import ChatProvider, ProviderFailedError
+from .provider import ChatProvider, ProviderFailedError, ProviderRefusedError
+from .sight import Sight, configure, problem
 
 RANKS = {"guest": 0, "user": 1, "admin": 2}
 NEEDED = {
@@ -33,6 +41,7 @@ NEEDED = {
     "/chat/stream": "user",
     "/summarize": "user",
     "/batch-process": "user",
+    "/chat-async": "user",
     "/expensive-operation": "user",
 }
 
@@ -45,6 +54,9 @@ class Tools:
         self.people = People(self.environment)
         self.ledger = Ledger(self.environment)
         self.provider = ChatProvider(self.environment)
+        self.answers = Answers(self.environment, self.ledger, self.provider)
+        self.errands = Errands(self.environment, self.ledger)
+        self.ending = asyncio.Event()
 
 
 class ShortBodies:
@@ -76,7 +88,7 @@ class ShortBodies:
             if length <= self.limit:
                 raise
         if length > self.limit:
-            await JSONResponse({"detail": "too long"}, 413)(scope, receive, send)
+            await problem(413)(scope, receive, send)
 
 
 def identify(tools: Tools, headers: Any) -> tuple[str, str] | None:
@@ -106,7 +118,7 @@ def user_of(tools: Tools, headers: Any) -> str | None:
 
 
 def unknown() -> JSONResponse:
-    return JSONResponse({"detail": "Not authenticated"}, 401, {"WWW-Authenticate": "Bearer"})
+    return problem(401, "Not authenticated", {"WWW-Authenticate": "Bearer"})
 
 
 def encodable(text: str) -> str:
@@ -170,21 +182,86 @@ def root() -> dict[str, str]:
     return {"message": "threads"}
 
 
+@router.get("/livez")
+async def livez() -> str:
+    return "yes"
+
+
+def well(look: Callable[[], object]) -> str:
+    try:
+        look()
+    except Exception as error:  # noqa: BLE001
+        logging.getLogger("threads").debug(type(error).__name__)
+        return "unhealthy"
+    return "healthy"
+
+
+@router.get("/readyz")
+def readyz(tools: WithTools) -> str:
+    if well(tools.people.ready) == "unhealthy":
+        raise HTTPException(503, "no database")
+    return "yes"
+
+
 @router.get("/health")
-async def health() -> dict[str, str]:
-    return {"status": "healthy"}
+def health(tools: WithTools) -> Response:
+    looks = {"llm": tools.provider.offered, "database": tools.people.ready, "redis": tools.ledger.redis.ping}
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        found = dict(zip(looks, pool.map(well, looks.values()), strict=True))
+    status = "degraded" if "unhealthy" in found.values() else "healthy"
+    status = "unhealthy" if found["database"] == "unhealthy" else status
+    checks = {name: {"status": state, "hard": name == "database"} for name, state in found.items()}
+    body = {"status": status, "timestamp": datetime.now(UTC).isoformat(), "checks": checks}
+    return JSONResponse(body, 503 if status == "unhealthy" else 200)
+
+
+@router.get("/metrics")
+def metrics() -> Response:
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.post("/chat", dependencies=[Depends(counted)])
-def chat(question: Question, tools: WithTools) -> dict[str, Any]:
-    content, tokens = tools.provider.complete(question.message, question.temperature)
-    return {"response": content, "tokens_used": tokens, "model": tools.environment.LLM_MODEL}
+def chat(question: Question, request: Request, response: Response, tools: WithTools) -> dict[str, Any]:
+    source, found = tools.answers.find(request.state.caller[0], question.message, question.temperature)
+    response.headers["X-Cache"] = source
+    told = {"response": found.text, "tokens_used": found.tokens, "model": found.model}
+    return {**told, "from_cache": source != "MISS", "degraded": found.degraded}
+
+
+@router.post("/chat-async", dependencies=[Depends(counted)], status_code=202)
+def chat_async(
+    question: Question,
+    request: Request,
+    response: Response,
+    tools: WithTools,
+    idempotency_key: Annotated[str | None, Header(pattern="^[!-~]{1,128}$")] = None,
+) -> dict[str, str]:
+    caller = request.state.caller[0]
+    try:
+        task = tools.errands.hand_in(caller, idempotency_key, question.message, question.temperature)
+    except TooManyError:
+        raise HTTPException(503, "Too many tasks", {"Retry-After": "4"}) from None
+    except AnotherError:
+        raise HTTPException(422, "Idempotency-Key: used before, for another body") from None
+    response.headers["Location"] = f"/chat-status/{task}"
+    return {"task_id": task, "status": "processing"}
+
+
+@router.get("/chat-status/{task}")
+def chat_status(task: str, request: Request, tools: WithTools) -> Any:
+    caller = identify(tools, request.headers)
+    if caller is None:
+        return unknown()
+    found = tools.errands.look(caller[0], task)
+    if found is None:
+        raise HTTPException(404, "No such task")
+    return found
 
 
 @router.post("/summarize", dependencies=[Depends(counted)])
 def summarize(article: Article, tools: WithTools) -> dict[str, Any]:
-    content, tokens = tools.provider.complete(article.text, 0.2, f"Write a {article.length} summary.")
-    return {"summary": content, "tokens_used": tokens}
+    found = tools.provider.complete(article.text, 0.2, f"Write a {article.length} summary.")
+    return {"summary": found.text, "tokens_used": found.tokens, "degraded": found.degraded}
 
 
 @router.post("/batch-process", dependencies=[Depends(counted)])
@@ -196,7 +273,7 @@ def batch(questions: Questions, request: Request, tools: WithTools) -> dict[str,
     def one(item: str) -> dict[str, Any]:
         try:
             return {"item": item, "response": tools.provider.complete(item.strip())[0], "error": None}
-        except ProviderFailedError:
+        except (ProviderFailedError, ProviderRefusedError):
             return {"item": item, "response": None, "error": "no answer"}
 
     with concurrent.futures.ThreadPoolExecutor(5) as pool:
@@ -220,9 +297,20 @@ async def stream(question: Question, request: Request, tools: WithTools) -> Resp
     async def events() -> AsyncIterator[str]:
         try:
             yield told(first)
-            async for piece in pieces:
-                yield told(piece)
-        except ProviderFailedError:
+            while True:
+                following = asyncio.ensure_future(anext(pieces))
+                ending = asyncio.ensure_future(tools.ending.wait())
+                try:
+                    await asyncio.wait({following, ending}, return_when=asyncio.FIRST_COMPLETED)
+                    if not following.done():
+                        raise ProviderFailedError
+                    yield told(following.result())
+                finally:
+                    following.cancel()
+                    ending.cancel()
+        except StopAsyncIteration:
+            return
+        except (ProviderFailedError, ProviderRefusedError):
             yield "event: error\ndata: {}\n\n"
 
     return StreamingResponse(events(), media_type="text/event-stream")
@@ -255,7 +343,7 @@ def login(
             return JSONResponse(token_for(username, tools.environment), 200, {"Cache-Control": "no-store"})
         shut = tools.ledger.failure(who, add=True)
     if shut:
-        return JSONResponse({"detail": "Later"}, 429, {"Retry-After": str(int(shut) + 1)})
+        return problem(429, "Later", {"Retry-After": str(int(shut) + 1)})
     return unknown()
 
 
@@ -286,11 +374,13 @@ def remove(username: str, request: Request, tools: WithTools) -> Response:
     return JSONResponse({"gone": username})
 
 
-def end_in_time() -> None:
+def end_in_time(ending: asyncio.Event) -> None:
     """Let SIGTERM end the process though threads wait for the model."""
     before = signal.getsignal(signal.SIGTERM)
+    loop = asyncio.get_running_loop()
 
     def ended(number: int, frame: Any) -> None:
+        loop.call_soon_threadsafe(loop.call_later, 4.5, ending.set)
         timer = threading.Timer(5.5, os._exit, [143])
         timer.daemon = True
         timer.start()
@@ -300,12 +390,37 @@ def end_in_time() -> None:
     signal.signal(signal.SIGTERM, ended)
 
 
+def explain(app: FastAPI) -> None:
+    """Make problems of all errors."""
+
+    @app.exception_handler(ProviderFailedError)
+    @app.exception_handler(RedisLostError)
+    @app.exception_handler(SQLAlchemyError)
+    async def away(_: Request, error: Exception) -> JSONResponse:
+        logging.getLogger("threads").warning("away: %s", type(error).__name__)
+        return problem(503, headers={"Retry-After": "1"})
+
+    @app.exception_handler(ProviderRefusedError)
+    async def refused(_: Request, __: Exception) -> JSONResponse:
+        return problem(502)
+
+    @app.exception_handler(AnyHTTPException)
+    async def http(_: Request, error: AnyHTTPException) -> JSONResponse:
+        return problem(error.status_code, error.detail, error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        return problem(422, [{"loc": e["loc"], "type": e["type"]} for e in error.errors()])
+
+
 def create_app() -> FastAPI:
     tools = Tools()
+    configure(tools.environment.LOG_LEVEL)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        end_in_time()
+        end_in_time(tools.ending)
+        anyio.to_thread.current_default_thread_limiter().total_tokens = 150
         await anyio.to_thread.run_sync(tools.people.begin)
         yield
 
@@ -317,21 +432,18 @@ def create_app() -> FastAPI:
     async def authenticate(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
         least = NEEDED.get(request.url.path)
         if least:
-            caller = await anyio.to_thread.run_sync(identify, tools, request.headers)
+            try:
+                caller = await anyio.to_thread.run_sync(identify, tools, request.headers)
+            except SQLAlchemyError:
+                return problem(503, headers={"Retry-After": "1"})
             if caller is None:
                 return unknown()
             if RANKS[caller[1]] < RANKS[least]:
-                return JSONResponse({"detail": "Forbidden"}, 403)
+                return problem(403)
             request.state.caller = caller
         return await go_on(request)
 
-    @app.exception_handler(ProviderFailedError)
-    async def failed(_: Request, __: Exception) -> JSONResponse:
-        return JSONResponse({"detail": "The model does not answer"}, 503, {"Retry-After": "1"})
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        return JSONResponse({"detail": [{"loc": e["loc"], "type": e["type"]} for e in error.errors()]}, 422)
-
+    explain(app)
     app.add_middleware(ShortBodies, limit=tools.environment.MAX_BODY_BYTES)
+    app.add_middleware(Sight)
     return app

@@ -35,6 +35,8 @@ class Environment(BaseModel):
     OPENAI_BASE_URL: Annotated[str, StringConstraints(pattern=r"^https?://")]
     OPENAI_API_KEY: Some
     LLM_MODEL: Some = "lab-large"
+    LLM_FALLBACK_MODEL: Some = "lab-small"
+    LLM_EMBED_MODEL: Some = "lab-embed"
     LLM_TIMEOUT_S: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5
     MAX_BODY_BYTES: Annotated[int, Field(ge=1024)] = 262144
     API_KEYS: Json[dict[Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")], Client]] = {}
@@ -50,6 +52,15 @@ class Environment(BaseModel):
     RATE_LIMIT_WINDOW_S: Seconds = 60
     BUCKET_CAPACITY: AtLeastOne = 100
     BUCKET_REFILL_PER_S: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10
+    CACHE_TTL_S: Seconds = 3600
+    CACHE_STALE_TTL_S: Seconds = 86400
+    SEMANTIC_CACHE_THRESHOLD: Annotated[float, Field(ge=0, le=1)] = 0
+    BREAKER_FAILURES: AtLeastOne = 5
+    BREAKER_COOLDOWN_S: Seconds = 10
+    QUEUE_MAX: AtLeastOne = 100
+    DB_POOL_SIZE: AtLeastOne = 5
+    DB_MAX_OVERFLOW: Annotated[int, Field(ge=0)] = 5
+    LOG_LEVEL: Annotated[str, StringConstraints(pattern="^(?i:debug|info|warning|error|critical)$")] = "INFO"
     REDIS_URL: Annotated[str, StringConstraints(pattern=r"^(rediss?|unix)://")] = "redis://127.0.0.1:6379/0"
 
 

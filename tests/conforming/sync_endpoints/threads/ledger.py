@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import threading
+import time
 import uuid
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from .environment import Environment
 
@@ -41,17 +49,44 @@ return {'0', tostring(capacity - spent)}
 """
 
 
+class RedisLostError(Exception):
+    """Redis refuses, hangs, or did so a moment ago."""
+
+
 class Ledger:
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
-        self.redis = redis.Redis.from_url(environment.REDIS_URL, socket_timeout=5)
+        self.redis = redis.Redis.from_url(
+            environment.REDIS_URL, socket_timeout=0.7, socket_connect_timeout=0.7, retry=Retry(NoBackoff(), 0)
+        )
         self.log = self.redis.register_script(LOG)
         self.bucket = self.redis.register_script(BUCKET)
+        self.lost_until = 0.0
+        self.own = OwnLedger()
+
+    def asked(self, operation: Callable[[], Any]) -> Any:
+        if time.monotonic() < self.lost_until:
+            raise RedisLostError
+        try:
+            return operation()
+        except (redis.RedisError, OSError):
+            self.lost_until = time.monotonic() + 1.5
+            logging.getLogger("threads").warning("redis is lost")
+            raise RedisLostError from None
+
+    def wished(self, operation: Callable[[], Any]) -> Any:
+        try:
+            return self.asked(operation)
+        except RedisLostError:
+            return None
 
     def enter(self, key: str, span: float, most: int, *, add: bool = True) -> float:
         """Add an entry if there is room for one; the seconds until there is."""
         entry = uuid.uuid4().hex if add else ""
-        _, wait = self.log(keys=[key], args=[int(span * 1000), most, entry])
+        try:
+            _, wait = self.asked(lambda: self.log(keys=[key], args=[int(span * 1000), most, entry]))
+        except RedisLostError:
+            return self.own.enter(key, span, most, add=add)
         return float(wait) / 1000
 
     def request(self, caller: str) -> float:
@@ -66,5 +101,39 @@ class Ledger:
     def take(self, caller: str, tokens: int) -> tuple[int, float]:
         """Take tokens: whole seconds to wait, and what is left."""
         sizes = [self.environment.BUCKET_CAPACITY, self.environment.BUCKET_REFILL_PER_S]
-        wait, left = self.bucket(keys=[f"bucket:{caller}"], args=[*sizes, tokens])
+        try:
+            wait, left = self.asked(lambda: self.bucket(keys=[f"bucket:{caller}"], args=[*sizes, tokens]))
+        except RedisLostError:
+            wait, left = self.own.take(caller, sizes[0], sizes[1], tokens)
         return math.ceil(float(wait)), float(left)
+
+
+class OwnLedger:
+    """What this process counts while Redis is lost."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.entries: defaultdict[str, list[float]] = defaultdict(list)
+        self.spent: dict[str, tuple[float, float]] = {}
+
+    def enter(self, key: str, span: float, most: int, *, add: bool) -> float:
+        with self.lock:
+            now = time.monotonic()
+            if len(self.entries) > 5000:
+                self.entries.clear()
+            entries = self.entries[key] = [each for each in self.entries[key] if each > now - span]
+            if len(entries) >= most:
+                return entries[0] + span - now
+            if add:
+                entries.append(now)
+            return 0.0
+
+    def take(self, caller: str, capacity: float, refill: float, tokens: int) -> tuple[float, float]:
+        with self.lock:
+            now = time.monotonic()
+            spent, at = self.spent.get(caller, (0.0, now))
+            spent = max(0.0, spent - (now - at) * refill)
+            if spent + tokens > capacity:
+                return (spent + tokens - capacity) / refill, capacity - spent
+            self.spent[caller] = spent + tokens, now
+            return 0.0, capacity - spent - tokens

@@ -43,7 +43,18 @@ class People:
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         url = environment.DATABASE_URL.replace("postgresql://", "postgresql+psycopg://")
-        self.engine = create_engine(url, poolclass=NullPool, hide_parameters=True)
+        if url.startswith("sqlite"):
+            self.engine = create_engine(url, poolclass=NullPool, hide_parameters=True)
+        else:
+            self.engine = create_engine(
+                url,
+                hide_parameters=True,
+                pool_size=environment.DB_POOL_SIZE,
+                max_overflow=environment.DB_MAX_OVERFLOW,
+                pool_pre_ping=True,
+                pool_timeout=5,
+                connect_args={"connect_timeout": 2},
+            )
         if self.engine.dialect.name == "sqlite":
             one_writer_at_a_time(self.engine)
 
@@ -69,12 +80,20 @@ class People:
         return True
 
     def create(self, connection: Connection, rows: list[dict[str, str]]) -> None:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(8)")
         if not inspect(connection).has_table(PEOPLE.name):
             METADATA.create_all(connection)
             if rows:
                 connection.execute(insert(PEOPLE), rows)
 
+    def ready(self) -> None:
+        with self.engine.connect() as connection:
+            connection.execute(select(PEOPLE.c.role).limit(1)).first()
+
     def find(self, username: str) -> tuple[str, str] | None:
+        if not username.isascii() or "\0" in username:
+            return None
         with self.engine.connect() as connection:
             query = select(PEOPLE.c.password, PEOPLE.c.role).where(PEOPLE.c.username == username)
             row = connection.execute(query).first()
@@ -82,7 +101,9 @@ class People:
 
     def remove(self, username: str) -> bool:
         with self.engine.begin() as connection:
-            return connection.execute(delete(PEOPLE).where(PEOPLE.c.username == username)).rowcount == 1
+            return (
+                connection.execute(delete(PEOPLE).where(PEOPLE.c.username == username.replace("\0", ""))).rowcount == 1
+            )
 
 
 def one_writer_at_a_time(engine: Engine) -> None:

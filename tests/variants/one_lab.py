@@ -1,43 +1,17 @@
-"""Variants: the finished service with one thing done otherwise, and as right as before."""
+"""Choices that matter to one lab."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from pathlib import Path
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A choice that the contract leaves open: edits of the finished service, each text occurring exactly once."""
-
-    lab: int
-    choice: str
-    edits: tuple[tuple[str, str, str], ...]
-
-    @property
-    def name(self) -> str:
-        """A short name for listings."""
-        return f"lab{self.lab:02d}-" + re.sub(r"\W+", "-", self.choice.lower()).strip("-")
-
-    def apply(self, folder: Path) -> None:
-        """Make the edits. Raises ``ValueError`` when one does not fit."""
-        for file, old, new in self.edits:
-            path = folder / file
-            text = path.read_text(encoding="utf-8")
-            if text.count(old) != 1:
-                raise ValueError(f"{self.choice}: the text to replace occurs {text.count(old)} times in {file}")
-            path.write_text(text.replace(old, new), encoding="utf-8")
-
+from tests.variants.variant import Variant
 
 CACHE, JOBS, PROBLEMS = "app/cache.py", "app/jobs.py", "app/problems.py"
 RESILIENCE, SEMANTIC, TELEMETRY = "app/resilience.py", "app/semantic.py", "app/telemetry.py"
 
 VARIANTS = [
     Variant(
-        5,
-        "keeps answers in Redis hashes",
-        (
+        labs=(5,),
+        choice="keeps answers in Redis hashes",
+        edits=(
             (CACHE, 'redis.get(f"answer:{key}")', 'redis.hget(f"a:{key}", "v")'),
             (
                 CACHE,
@@ -54,9 +28,9 @@ VARIANTS = [
         ),
     ),
     Variant(
-        5,
-        "compares in plain Python and stays semantic",
-        (
+        labs=(5,),
+        choice="compares in plain Python and stays semantic",
+        edits=(
             (
                 SEMANTIC,
                 'likeness = entries["vector"] @ vector',
@@ -66,9 +40,9 @@ VARIANTS = [
         ),
     ),
     Variant(
-        6,
-        "writes messages, loud levels and no routes",
-        (
+        labs=(6,),
+        choice="writes messages, loud levels and no routes",
+        edits=(
             (
                 TELEMETRY,
                 "            structlog.processors.JSONRenderer(),\n",
@@ -82,9 +56,9 @@ VARIANTS = [
         ),
     ),
     Variant(
-        6,
-        "shows its numbers one slash further and under more labels",
-        (
+        labs=(6,),
+        choice="shows its numbers one slash further and under more labels",
+        edits=(
             (
                 TELEMETRY,
                 '@router.get("/metrics")\n',
@@ -97,11 +71,11 @@ VARIANTS = [
             (TELEMETRY, "REQUESTS.labels(method, handler, status)", 'REQUESTS.labels(method, handler, status, "a")'),
         ),
     ),
-    Variant(7, "asks each model once", ((RESILIENCE, "ATTEMPTS = 2\n", "ATTEMPTS = 1\n"),)),
+    Variant(labs=(7,), choice="asks each model once", edits=((RESILIENCE, "ATTEMPTS = 2\n", "ATTEMPTS = 1\n"),)),
     Variant(
-        7,
-        "calls a refusal of the provider 503 and says more in problems",
-        (
+        labs=(7,),
+        choice="calls a refusal of the provider 503 and says more in problems",
+        edits=(
             (
                 PROBLEMS,
                 'return problem(502, "The model\'s provider does not accept the request.")',
@@ -115,17 +89,17 @@ VARIANTS = [
         ),
     ),
     Variant(
-        9,
-        "names tasks with hyphens",
-        (
+        labs=(9,),
+        choice="names tasks with hyphens",
+        edits=(
             (JOBS, "id=uuid.uuid4().hex,", "id=str(uuid.uuid4()),"),
             (JOBS, "if task_id.isalnum() else None", 'if task_id.replace("-", "").isalnum() else None'),
         ),
     ),
     Variant(
-        9,
-        "answers 400 to keys that cannot be ones",
-        (
+        labs=(9,),
+        choice="answers 400 to keys that cannot be ones",
+        edits=(
             (JOBS, "Header(pattern=VISIBLE)", "Header()"),
             (
                 JOBS,
