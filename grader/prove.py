@@ -123,6 +123,7 @@ class Proof:
         self.began = self._told_at = time.monotonic()
         self.wanted: Counter[str] = Counter()
         self.done: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
         self.survivors: list[Survivor] = []
         self.troubles: list[str] = []
         self._current: dict[str, None] = {}
@@ -145,6 +146,9 @@ class Proof:
         """Note how a proof, or what it needs, ended."""
         if report.failed:
             self._survived(report)
+        if report.skipped and isinstance(report.longrepr, tuple):
+            self.left_out[_kind_of(report.nodeid)] += 1
+            self._say(f"not proved here: {_name_of(report.nodeid)}\n  {report.longrepr[2]}")
         if report.when == "teardown":
             self._current.pop(report.nodeid, None)
             self.done[_kind_of(report.nodeid)] += 1
@@ -212,9 +216,11 @@ class Proof:
     def summary(self) -> str:
         """Return the last line."""
         bad = Counter(kind for kind, _ in {(one.kind, one.name) for one in self.survivors})
-        told = [
-            f"{self.done[kind] - bad[kind]} of {count} {KINDS[kind].shown}" for kind, count in self.wanted.items()
-        ] or ["nothing was proved"]
+        good = self.done - bad - self.left_out
+        told = [f"{good[kind]} of {count} {KINDS[kind].shown}" for kind, count in self.wanted.items()]
+        told = told or ["nothing was proved"]
+        if self.left_out:
+            told.append(f"{self.left_out.total()} could not be proved here")
         return f"{', '.join(told)} ({_minutes(time.monotonic() - self.began)})"
 
 

@@ -54,11 +54,11 @@ class Grading:
 
 
 @contextmanager
-def open_grading() -> Iterator[Grading]:
-    """Start a workshop for many gradings."""
+def open_grading(*, isolate: bool = False) -> Iterator[Grading]:
+    """Start a workshop for many gradings; ``isolate`` keeps services in, or raises ``CannotIsolateError``."""
     scratch = Path(tempfile.mkdtemp(prefix="grading-"))
     try:
-        with start_workshop(scratch, seed=0) as workshop:
+        with start_workshop(scratch, seed=0, isolate=isolate) as workshop:
             yield Grading(workshop, scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -119,7 +119,8 @@ class Cheat:
 
     ``trick`` is a plain sentence, ``solved`` the number of labs that are done honestly, ``labs`` what is graded.
     ``module`` defines ``answer(scope, receive, send)``, which stands in front of the honest service; ``files`` and
-    ``prepare`` change the folder. ``seen_by`` are checks that must fail.
+    ``prepare`` change the folder. ``seen_by`` are checks that must not pass. An ``outside`` trick takes what lies
+    outside its folder: it pays unless strangers are kept in.
     """
 
     trick: str
@@ -129,6 +130,7 @@ class Cheat:
     files: Mapping[str, str] = field(default_factory=dict)
     prepare: Callable[[Path], None] | None = None
     seen_by: tuple[Check, ...] = ()
+    outside: bool = False
 
     @property
     def name(self) -> str:

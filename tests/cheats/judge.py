@@ -76,6 +76,23 @@ RECOGNISING = [
     only_when("scope['server'][1] in {80, 3000, 5000, 8000, 8080, 8888}"),
 ]
 
+
+def _found(folder: Path) -> None:
+    """Start the finished service of the grader's own folder, if it can be read."""
+    start = f"import sys\n\nsys.path.insert(0, {str(SOLUTION)!r})\nfrom app.main import app\n"
+    (folder / "found.py").write_text(start, encoding="utf-8")
+    start_with(folder, "found:app")
+
+
+FOUND = Cheat(
+    "starts the finished service that lies in the grader's folder",
+    0,
+    (2,),
+    prepare=_found,
+    seen_by=(check_chat_answers, check_batch),
+    outside=True,
+)
+
 GREEN = """
 import pytest
 
@@ -191,6 +208,7 @@ async def answer(scope, receive, send):
 
 CHEATS = [
     *RECOGNISING,
+    FOUND,
     Cheat(
         "brings a conftest.py that paints every result green",
         0,
