@@ -30,7 +30,7 @@ def passes(report: Report) -> None:
 @pytest.mark.law
 @pytest.mark.parametrize("folder", WHOLE, ids=lambda folder: folder.name)
 def test_whole_service_passes(folder: Path, grading: Grading) -> None:
-    passes(grading(folder, labs_of(folder)))
+    passes(grading.decided(folder, labs_of(folder)))
 
 
 @pytest.mark.law
@@ -38,7 +38,7 @@ def test_whole_service_passes(folder: Path, grading: Grading) -> None:
 def test_variant_passes(variant: Variant, grading: Grading) -> None:
     folder = grading.copy_of_solution(variant.name)
     variant.apply(folder)
-    passes(grading(folder, variant.labs or LABS))
+    passes(grading.decided(folder, variant.labs or LABS))
 
 
 def test_twelve_services_chose_otherwise_throughout() -> None:
