@@ -53,7 +53,10 @@ A_LOCK = "        async with self._flights.setdefault(key, asyncio.Lock()):\n   
 HISTORY = "        self._history.setdefault(caller, []).append((prompt, completion))\n"
 LOADS = "        at, text, tokens, model = json.loads(stored)\n"
 CARRY_ON = "        try:\n    " + LOADS + "        except {}:\n            return None\n"
-BEGUN = "                async with request.app.state.store.engine.begin() as request.state.transaction:\n"
+BEGUN = """\
+                async with request.app.state.store.engine.begin() as transaction:
+                    await transaction.exec_driver_sql("SELECT 1")  # fail early without the database
+"""
 WHO = "                    request.state.caller = await authorized(request, Role.USER)\n"
 HANDLE = "                    return await handle(request)\n"
 BY_HOST = '    caller = request.client.host if request.client else ""\n'

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import psutil
 import pytest
@@ -18,7 +21,10 @@ from grader import cli
 from grader.incidents import postmortem, scene
 from grader.incidents.case import Case
 from grader.incidents.catalogue import named
+from grader.incidents.prometheus import watch
+from grader.supervisor import Supervisor
 from tests.endings import outliving
+from tests.incident_mends import undone
 
 STARTS_WITHIN = 120.0
 """Seconds on a machine that does much else; on a free one it takes five."""
@@ -125,6 +131,19 @@ def test_nothing_outlives_a_drill(number: signal.Signals, place: Path) -> None:
         scene.current()
 
 
+@pytest.mark.skipif(not shutil.which("prometheus"), reason="prometheus is not on the PATH: drills do without it")
+def test_prometheus_looks_at_the_replicas(tmp_path: Path) -> None:
+    with Supervisor(scratch=tmp_path) as supervisor:
+        (page,) = watch(supervisor, tmp_path, ["http://127.0.0.1:9"]).values()
+        until = time.monotonic() + STARTS_WITHIN
+        found = ""
+        while '"127.0.0.1:9"' not in found and time.monotonic() < until:
+            with contextlib.suppress(OSError), urlopen(f"{page}/api/v1/targets") as answer:  # noqa: S310  # our own
+                found = answer.read().decode()
+            time.sleep(0.1)
+    assert '"127.0.0.1:9"' in found
+
+
 def test_hints_guesses_and_points(capsys: pytest.CaptureFixture[str]) -> None:
     case = Case(named("crowded"))
     story = case.incident.story
@@ -149,6 +168,19 @@ def test_hints_guesses_and_points(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.search(r"crowded .* found and mended +9  configuration", capsys.readouterr().out)
     with pytest.raises(SystemExit):
         incident("found", "gremlins", "crowded")
+
+
+def test_a_mend_is_proved(capsys: pytest.CaptureFixture[str]) -> None:
+    case = Case(named("heavy-metrics"))
+    case.lay_out()
+    assert incident("prove", "heavy-metrics") == 1
+    assert "Not mended: 80 requests" in capsys.readouterr().out
+    for edit in undone("heavy-metrics"):
+        edit.apply(case.folder)
+    assert incident("prove") == 0
+    assert "Mended: Forty paths" in capsys.readouterr().out
+    assert case.mended
+    assert case.points == 6
 
 
 def test_what_cannot_be_done_is_said_in_a_line(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,7 +59,8 @@ RUSH_HOUR = Incident(
             "service/app/auth.py",
             "                request.state.caller = await authorized(request, Role.USER)\n"
             "                return await handle(request)\n",
-            "                async with request.app.state.store.engine.begin() as request.state.transaction:\n"
+            "                async with request.app.state.store.engine.begin() as transaction:\n"
+            '                    await transaction.exec_driver_sql("SELECT 1")  # fail early without the database\n'
             "                    request.state.caller = await authorized(request, Role.USER)\n"
             "                    return await handle(request)\n",
         ),

@@ -122,6 +122,7 @@ CROWDED = Incident(
         ),
     ),
     prove=prove_callers_do_not_share,
+    habits={"visitors": 24},
     replay={"RATE_LIMIT_REQUESTS": str(FEW), "RATE_LIMIT_WINDOW_S": "600"},
 )
 
