@@ -7,7 +7,22 @@ import random
 import time
 from collections.abc import Callable, Sequence
 
-from grader import Api, Bench, Caller, Exchange, Fault, Lab, Provider, burst, check, demand, expect, new_message, nonce
+from grader import (
+    Api,
+    Bench,
+    Caller,
+    Exchange,
+    Fault,
+    Inconclusive,
+    Lab,
+    Provider,
+    burst,
+    check,
+    demand,
+    expect,
+    new_message,
+    nonce,
+)
 from grader.allowance import Tally, clear_of_boundary
 from grader.client import closing
 from grader.patience import Stopwatch
@@ -422,8 +437,15 @@ def check_hundred_are_remembered(services: Bench, provider: Provider) -> None:
     for first in provider.calls(messages[0])[:1]:
         expect(ask(caller, question, "SEMANTIC")).field("response", first.content)
     short = services.start(SEMANTIC_CACHE_THRESHOLD=THRESHOLD, CACHE_TTL_S="2", CACHE_STALE_TTL_S="60")
-    caller, question = short.new_caller(), new_message()
-    provider.embeddings({question: vectors[1]})
-    ask(caller, messages[1], "MISS")
-    _wait(2.6)
-    ask(caller, question, "MISS")
+    caller, question, alike = short.new_caller(), new_message(), new_message()
+    meaning.near(question, vectors[1], 0.95)
+    provider.embeddings({alike: vectors[1]})
+    for message in messages[1:3]:
+        ask(caller, message, "MISS")
+        _wait(1.3)
+    fresh = ask(caller, question, "MISS")
+    answer = caller.chat(alike)
+    if answer.finished - fresh.started > 1.9:
+        raise Inconclusive("The machine is too busy to ask twice within the two seconds for which answers are kept.")
+    # The expired one is still the most similar; it must not hide the other.
+    expect(answer).header("X-Cache", "SEMANTIC").field("response", fresh.json["response"])

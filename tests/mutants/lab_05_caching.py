@@ -227,5 +227,12 @@ MUTANTS = [
         "EMBEDDING_WITHIN_S = 30.0",
         {check_embedding_failures_harm_nobody},
     ),
+    Mutant(
+        "lets what has expired hide what has not",
+        SEMANTIC,
+        '(entries["at"] > time.time() - self._lifetime) & (entries["signature"] == signature(text))',
+        'entries["signature"] == signature(text)',
+        {check_hundred_are_remembered},
+    ),
     Mutant("remembers only the latest ten", SEMANTIC, "LATEST = 128", "LATEST = 10", {check_hundred_are_remembered}),
 ]
