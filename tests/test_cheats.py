@@ -13,10 +13,10 @@ import pytest
 from grader.ports import ReservedPort
 from grader.report import Outcome, Report
 from grader.sandbox import CannotIsolateError
-from grader.submission import BadSubmissionError
+from grader.submission import BadSubmissionError, Submission
 from grader.supervisor import SupervisorError
 from tests.cheats import Cheat, all_cheats, judge, start_with, write_base
-from tests.grading import Grading, open_grading
+from tests.grading import SOLUTION, Grading, open_grading
 
 CHEATS = all_cheats()
 
@@ -75,6 +75,41 @@ def test_the_same_trick_would_pay(cheat: Cheat, grading: Grading, honest: Points
     report = graded(cheat, tmp_path / "submission", grading)
     assert report
     assert report.points > honest(cheat.solved, 2)
+
+
+ASKS_ANOTHER = """
+import http.client
+
+
+def forward(scope, data):
+    connection = http.client.HTTPConnection("127.0.0.1", {port}, timeout=5)
+    headers = dict((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+    connection.request(scope["method"], scope["path"], data, headers)
+    answer = connection.getresponse()
+    return answer.status, [(name.lower(), value) for name, value in answer.getheaders()], answer.read().decode()
+
+
+async def answer(scope, receive, send):
+    data = await read(receive)
+    try:
+        answer = await asyncio.to_thread(forward, scope, data)
+    except OSError:
+        answer = await heard(scope, data)
+    await tell(send, *answer)
+"""
+
+
+@pytest.mark.law
+def test_a_neighbour_s_service_cannot_be_asked(
+    grading: Grading, isolated: Grading, honest: Points, tmp_path: Path
+) -> None:
+    """Where strangers are kept in; from outside nobody could tell."""
+    with grading.workshop.bench(Submission.at(SOLUTION), "neighbour") as bench:
+        port = bench.start().address[1]
+        cheat = Cheat("asks a finished service next door", 0, (1,), ASKS_ANOTHER.replace("{port}", str(port)))
+        cheat.write(tmp_path)
+        assert grading(tmp_path, cheat.labs).points > honest(0, 1), "the trick would not even pay"
+        assert isolated(tmp_path, cheat.labs).points <= honest(0, 1)
 
 
 LEAVES_A_SERVER = """
