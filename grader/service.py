@@ -175,6 +175,8 @@ class Service:
                 problem = startup.explain(self.lines(), code, submission.root, submission.app)
             elif watch.elapsed - watch.starved > COMMAND_LIMIT:
                 said = f"Nothing listens on port {self.address[1]}, which the environment names as PORT."
+                if self.accepts("::1"):
+                    said = f"On port {self.address[1]} the server takes IPv6 connections only; bind 0.0.0.0."
                 problem = StartProblem(cause=said, log=tuple(self.lines()[-startup.TAIL :]))
             else:
                 continue
@@ -189,9 +191,9 @@ class Service:
 
     def accepts(self, host: str = "127.0.0.1") -> bool:
         """Whether a connection to its port is accepted, at this or another address of the machine."""
-        with socket.socket() as probe:
-            probe.settimeout(1.0)
-            return probe.connect_ex((host, self.address[1])) == 0
+        with contextlib.suppress(OSError), socket.create_connection((host, self.address[1]), 1.0):
+            return True
+        return False
 
     def _await_first_answer(self, submission: Submission, *, limit: float = START_LIMIT) -> None:
         watch = patience.Stopwatch()

@@ -115,6 +115,13 @@ MUTANTS = [
         "hides from the platform's router", "Procfile", "--host 0.0.0.0 --port $", "--host 127.0.0.1 --port $", PROCFILE
     ),
     Mutant(
+        "takes IPv6 connections only",
+        "Procfile",
+        "--host 0.0.0.0 --port $",
+        "--host :: --port $",
+        {lab.check_procfile_command_runs},
+    ),
+    Mutant(
         "starts an application that is not there",
         "Procfile",
         "exec uvicorn app.main:app",
