@@ -115,7 +115,7 @@ def test_a_drill_can_be_looked_at_and_stopped(drill: Drill, capsys: pytest.Captu
     text = postmortem.write(case).read_text()
     assert "Timeline (UTC)" in text
     assert "looked metrics http_requests" in text
-    assert (case.folder / "postmortem.svg").exists()
+    assert (case.folder / "postmortem-latency.svg").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

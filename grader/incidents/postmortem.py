@@ -1,9 +1,8 @@
-"""Postmortem: a blameless one to fill in, with the run's own times and a chart of its latencies."""
+"""Postmortem: a blameless one to fill in, with the run's own times and charts of its answers."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -33,7 +32,7 @@ TEMPLATE = """\
 
 First useful evidence: {evidence}.
 
-{chart}
+{charts}
 
 ## Contributing causes
 
@@ -56,15 +55,16 @@ First useful evidence: {evidence}.
 
 
 def write(case: Case) -> Path:
-    """Write ``postmortem.md``, and its chart, into the case; one that is there already stays beside it."""
+    """Write ``postmortem.md``, and its charts, into the case; one that is there already stays beside it."""
     path = case.folder / "postmortem.md"
     case.folder.mkdir(parents=True, exist_ok=True)
     if path.exists():
         path.replace(_free(path))
     records = list(_answers(case.folder / "logs"))
-    drawn = _chart(records)
-    if drawn:
-        picture.save(drawn, path.with_suffix(".svg"))
+    drawn = _charts(records)
+    for name, chart in drawn.items():
+        picture.save(chart, path.with_name(f"postmortem-{name}.svg"))
+    shown = [f"![{chart.sentence}](postmortem-{name}.svg)\n\n{chart.sentence}" for name, chart in drawn.items()]
     cause = case.incident.story.true.what if case.found else "*Not named yet.*"
     lines = [f"- {event.at:%Y-%m-%d %H:%M:%S}  {event.what} {event.detail}".rstrip() for event in case.events()]
     seconds = case.seconds_to_evidence
@@ -75,7 +75,7 @@ def write(case: Case) -> Path:
             impact=_impact(records),
             timeline="\n".join(lines) or "-",
             evidence="none of the run's tools showed it" if seconds is None else f"{seconds:.0f} s after the page",
-            chart=f"![{drawn.sentence}]({path.with_suffix('.svg').name})\n\n{drawn.sentence}" if drawn else "",
+            charts="\n\n".join(shown),
             cause=cause,
         ),
         encoding="utf-8",
@@ -116,21 +116,31 @@ def _impact(records: list[Answer]) -> str:
     return f"Of {len(records)} requests in the run {failed} failed (5xx) and {refused} were refused (401, 429)."
 
 
-def _chart(records: list[Answer]) -> Chart | None:
-    """Draw the slowest twentieth's latency over the run, and how many requests failed."""
+def _charts(records: list[Answer]) -> dict[str, Chart]:
+    """Draw how slow the slowest twentieth was over the run, and how many requests went well; by name."""
     if len(records) < 2:
-        return None
+        return {}
     times = [at.timestamp() for at, _, _ in records]
     begin, width = min(times), (max(times) - min(times)) / SLOTS or 1.0
-    slots: dict[int, list[Answer]] = defaultdict(list)
+    slots: list[list[Answer]] = [[] for _ in range(SLOTS)]
     for record in records:
         slots[min(SLOTS - 1, int((record[0].timestamp() - begin) / width))].append(record)
-    p95 = [_p95([each[2] for each in slots[slot]]) for slot in range(SLOTS)]
-    failed = [float(sum(each[1] >= 400 for each in slots[slot])) for slot in range(SLOTS)]
     labels = [f"{slot * width:.0f} s" for slot in range(SLOTS)]
+    p95 = [_p95([milliseconds for _, _, milliseconds in slot]) for slot in slots]
+    good, bad = (
+        [float(sum((status < 400) is well for _, status, _ in slot)) for slot in slots] for well in (True, False)
+    )
     spread = f"{min(filter(None, p95), default=0):.0f} to {max(p95):.0f} ms"
-    sentence = f"p95 was {spread}; {sum(failed):.0f} answers were 4xx or 5xx."
-    return bars("The run", {"p95 (ms)": p95, "4xx and 5xx": failed}, labels, sentence, unit="seconds into the run")
+    return {
+        "latency": bars("Latency", {"p95 (ms)": p95}, labels, f"p95 was {spread}.", unit="seconds into the run"),
+        "answers": bars(
+            "Answers",
+            {"2xx and 3xx": good, "4xx and 5xx": bad},
+            labels,
+            f"{sum(bad):.0f} of {len(records)} answers were 4xx or 5xx.",
+            unit="seconds into the run",
+        ),
+    }
 
 
 def _p95(values: list[float]) -> float:
