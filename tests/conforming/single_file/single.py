@@ -93,15 +93,25 @@ def something(text: str) -> bool:
     return bool(text.strip())
 
 
+def good_address(text: str) -> bool:
+    return urllib.parse.urlsplit(text).port != 0  # a ValueError where it is no number
+
+
 def good_database(text: str) -> bool:
-    return text.startswith(("sqlite:///", "postgresql://")) and bool(text.partition("://")[2].strip("/"))
+    return (
+        good_address(text)
+        and text.startswith(("sqlite:///", "postgresql://"))
+        and bool(text.partition("://")[2].strip("/"))
+    )
 
 
 def good_redis(text: str) -> bool:
-    return text.startswith(("redis://", "rediss://", "unix://"))
+    return good_address(text) and text.startswith(("redis://", "rediss://", "unix://"))
 
 
-BASE_URL = setting("OPENAI_BASE_URL", lambda text: bool(re.match(r"https?://.", text))).rstrip("/")
+BASE_URL = setting("OPENAI_BASE_URL", lambda text: good_address(text) and bool(re.match(r"https?://.", text))).rstrip(
+    "/"
+)
 PROVIDER_KEY = setting("OPENAI_API_KEY", something)
 MODEL = setting("LLM_MODEL", something, "lab-large")
 FALLBACK = setting("LLM_FALLBACK_MODEL", something, "lab-small")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -70,7 +71,9 @@ def one(name: str, kind: Any, value: str) -> Any:
         if name in {"api_keys", "seed_users"}:
             return msgspec.json.decode(value, type=kind)
         converted = msgspec.convert(value, kind, strict=False)
-    except msgspec.MsgspecError:
+        if name.endswith("_url"):
+            _ = urlsplit(value).port
+    except (msgspec.MsgspecError, ValueError):
         sys.exit(f"{name.upper()} is not as it must be")
     if name == "jwt_secret" and len(value.encode()) < 32:
         sys.exit("JWT_SECRET has fewer than 32 bytes")

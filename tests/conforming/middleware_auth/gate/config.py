@@ -83,7 +83,11 @@ def sqlite_path() -> str:
 
 def redis_url() -> str:
     url = text("REDIS_URL", "redis://127.0.0.1:6379/0")
-    if urlsplit(url).scheme not in {"redis", "rediss", "unix"}:
+    try:
+        good = urlsplit(url).scheme in {"redis", "rediss", "unix"} and urlsplit(url).port != 0
+    except ValueError:
+        good = False
+    if not good:
         raise refuse("REDIS_URL", "is no address of a Redis")
     return url
 

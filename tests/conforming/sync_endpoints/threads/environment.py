@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, Json, StringConstraints, ValidationError
 
@@ -12,6 +13,15 @@ Role = Literal["guest", "user", "admin"]
 Some = Annotated[str, StringConstraints(min_length=1)]
 Seconds = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 AtLeastOne = Annotated[int, Field(ge=1)]
+
+
+def address(url: str) -> str:
+    if urlsplit(url).port == 0:
+        raise ValueError("port 0")
+    return url
+
+
+Address = AfterValidator(address)
 
 
 def at_least_32_bytes(secret: str) -> str:
@@ -32,7 +42,7 @@ class Person(BaseModel):
 
 
 class Environment(BaseModel):
-    OPENAI_BASE_URL: Annotated[str, StringConstraints(pattern=r"^https?://")]
+    OPENAI_BASE_URL: Annotated[str, StringConstraints(pattern=r"^https?://"), Address]
     OPENAI_API_KEY: Some
     LLM_MODEL: Some = "lab-large"
     LLM_FALLBACK_MODEL: Some = "lab-small"
@@ -41,7 +51,9 @@ class Environment(BaseModel):
     MAX_BODY_BYTES: Annotated[int, Field(ge=1024)] = 262144
     API_KEYS: Json[dict[Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")], Client]] = {}
     SEED_USERS: Json[Annotated[list[Person], Field(max_length=10)]] = []
-    DATABASE_URL: Annotated[str, StringConstraints(pattern=r"^(sqlite|postgresql)://")] = "sqlite:///./service.db"
+    DATABASE_URL: Annotated[str, StringConstraints(pattern=r"^(sqlite|postgresql)://"), Address] = (
+        "sqlite:///./service.db"
+    )
     JWT_SECRET: Annotated[str, AfterValidator(at_least_32_bytes)]
     JWT_ISSUER: Some
     JWT_AUDIENCE: Some
@@ -61,7 +73,7 @@ class Environment(BaseModel):
     DB_POOL_SIZE: AtLeastOne = 5
     DB_MAX_OVERFLOW: Annotated[int, Field(ge=0)] = 5
     LOG_LEVEL: Annotated[str, StringConstraints(pattern="^(?i:debug|info|warning|error|critical)$")] = "INFO"
-    REDIS_URL: Annotated[str, StringConstraints(pattern=r"^(rediss?|unix)://")] = "redis://127.0.0.1:6379/0"
+    REDIS_URL: Annotated[str, StringConstraints(pattern=r"^(rediss?|unix)://"), Address] = "redis://127.0.0.1:6379/0"
 
 
 def read() -> Environment:
