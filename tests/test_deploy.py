@@ -1,4 +1,4 @@
-"""Files that start the course elsewhere (Kubernetes, JupyterHub, Binder, Codespaces), and the page that says how much."""
+"""Files that start the course elsewhere (Kubernetes, JupyterHub, Binder, Codespaces), and the page on sizes."""
 
 from __future__ import annotations
 
