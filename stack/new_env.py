@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import secrets
 from pathlib import Path
@@ -42,6 +43,7 @@ def callers() -> dict[str, str]:
 def environment() -> str:
     """Return the example with fresh values where it has those that everybody knows."""
     values = {name: secrets.token_hex(20) for name in SECRETS} | callers()
+    values["COURSE_UID"] = str(os.getuid() or 1000)  # no container runs as root
 
     def filled(line: re.Match[str]) -> str:
         name = line[1]

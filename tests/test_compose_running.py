@@ -15,7 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import yaml
 
 from grader.client import new_message
 from grader.course import ROOT
@@ -24,6 +26,7 @@ from tests.compose.project import Project, copy_course, fetch, until
 
 LIGHT = ("redis", "postgres", "provider", "api", "lb", "jupyter")
 MORE = ("worker", "prometheus", "locust", "locust-worker")
+GRAFANA = str(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["grafana"]["image"])
 USERS = 12
 """Locust's visitors: a load that two cores bear beside everything else."""
 
@@ -149,18 +152,35 @@ def test_lab_opens_with_its_token_alone(stack: Project) -> None:
     assert b"04_rate_limiting" in fetch(stack.url("JUPYTER_PORT", "/api/contents/notebooks"), headers=token)[2]
 
 
+def test_edit_is_built_and_started_anew(stack: Project) -> None:
+    main = stack.folder / "solutions" / "service" / "app" / "main.py"
+    text = main.read_text()
+    assert "Ask me something" in text
+    with stack.timed("edit to answer"), stack.watching("api"):
+        main.write_text(text.replace("Ask me something", "Ask me anything"))
+        until(lambda: b"Ask me anything" in fetch(stack.url("LB_PORT", "/"))[2])
+
+
+def has_grafana(stack: Project) -> bool:
+    """Tell whether there is an image of Grafana, or one can be pulled."""
+    if "COMPOSE_EXTRA" not in os.environ:
+        stack.docker("pull", "--quiet", GRAFANA, check=False)
+    return stack.docker("image", "inspect", GRAFANA, check=False).strip() not in {"", "[]"}
+
+
 def test_profiles_become_healthy(stack: Project) -> None:
-    if stack.docker("image", "inspect", "grafana/grafana:12.1.1", check=False).strip() in {"", "[]"}:
+    more = [*MORE, *["grafana"] * has_grafana(stack)]
+    if "grafana" not in more:
         print("Grafana is left out: this engine has no image of it; its dashboard's queries are asked of Prometheus.")
-        more = list(MORE)
-    else:
-        more = [*MORE, "grafana"]
     with stack.timed("profiles up"):
         for service in more:  # one after the other: two cores start no six interpreters at once
             stack.compose("--profile", "*", "up", "--detach", "--wait", "--wait-timeout", "240", service)
     states = stack.health()
     assert {name for name, state in states.items() if state != "healthy"} == set()
     assert len(states) == len(LIGHT) + len(more)
+    if "grafana" in more:
+        dashboard = stack.url("GRAFANA_PORT", "/api/dashboards/uid/service")
+        assert httpx.get(dashboard, auth=("admin", stack.env["GRAFANA_PASSWORD"])).status_code == 200
 
 
 def test_worker_does_tasks(stack: Project, key: dict[str, str]) -> None:
@@ -216,6 +236,7 @@ def test_dashboard_shows_what_prometheus_has(stack: Project) -> None:
     until(lambda: 0 < number(stack, queries["Cache hit rate"][0]) < 1)
     rules = json.loads(fetch(stack.url("PROMETHEUS_PORT", "/api/v1/rules"))[2])["data"]["groups"]
     assert {rule["health"] for group in rules for rule in group["rules"]} == {"ok"}
+    stack.docker("exec", stack.container("prometheus"), "promtool", "test", "rules", "/etc/prometheus/rules_test.yml")
 
 
 def test_killed_replica_is_left_out_and_comes_back(stack: Project) -> None:

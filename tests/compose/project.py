@@ -26,7 +26,7 @@ NAME = "workbook"
 COMMAND_LIMIT = 900.0
 """Seconds for one command, a build that installs everything included."""
 
-PORTS = ("JUPYTER_PORT", "LB_PORT", "PROVIDER_PAGE_PORT", "PROMETHEUS_PORT", "LOCUST_PORT")
+PORTS = ("JUPYTER_PORT", "LB_PORT", "PROVIDER_PAGE_PORT", "PROMETHEUS_PORT", "LOCUST_PORT", "GRAFANA_PORT")
 
 Found = TypeVar("Found")
 
@@ -80,19 +80,38 @@ class Project:
 
     def compose(self, *words: str, check: bool = True) -> str:
         """Run `docker compose` and return what it prints."""
+        return self._run([*self._command(), *words], check=check)
+
+    def _command(self) -> list[str]:
         files = [str(self.folder / "docker-compose.yml"), os.environ.get("COMPOSE_EXTRA", "")]
         chosen = [word for file in files if file for word in ("--file", str(Path(file).absolute()))]
-        return self._run(["docker", "compose", "--project-directory", str(self.folder), *chosen, *words], check=check)
+        return ["docker", "compose", "--project-directory", str(self.folder), *chosen]
+
+    @contextmanager
+    def watching(self, service: str) -> Iterator[None]:
+        """Let `docker compose watch` look after a service meanwhile."""
+        log = self.folder / "watch.log"
+        command = [*self._command(), "watch", "--no-up", service]
+        with log.open("w") as output:
+            process = subprocess.Popen(command, cwd=self.folder, env=self._env(), stdout=output, stderr=output)
+        try:
+            until(lambda: "enabled" in log.read_text().lower() or "watching" in log.read_text().lower())
+            yield
+        finally:
+            process.terminate()
+            process.wait(60)
 
     def docker(self, *words: str, check: bool = True) -> str:
         """Run `docker` and return what it prints."""
         return self._run(["docker", *words], check=check)
 
+    def _env(self) -> dict[str, str]:
+        return {**os.environ, "COMPOSE_PROJECT_NAME": self.name, "COMPOSE_PROFILES": "", "BUILDKIT_PROGRESS": "plain"}
+
     def _run(self, command: list[str], *, check: bool) -> str:
-        env = {**os.environ, "COMPOSE_PROJECT_NAME": self.name, "COMPOSE_PROFILES": "", "BUILDKIT_PROGRESS": "plain"}
         ended = subprocess.run(
             command,
-            env=env,
+            env=self._env(),
             cwd=self.folder,
             capture_output=True,
             text=True,
