@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from grader.allowance import Tally, clear_of_boundary
 from grader.client import burst, new_message, nonce
-from grader.expectation import Broken, Skip, demand, expect
+from grader.expectation import Skip, demand, expect
 from grader.parts import PartMissingError
 from grader.proxy import LoadBalancer
 from grader.sqlite import SqliteDatabase
@@ -64,33 +63,12 @@ class Turns:
 To = Callable[["Caller"], "Caller"]
 
 
-TRIES = 3
-REST_S = 1.5
-"""Seconds in which a service that took a slow Redis for a lost one has turned to it again (lab 7 gives it 5)."""
-
-
-def surely(promise: Callable[[], None]) -> None:
-    """See whether a promise is kept, and see again if it is not.
-
-    On a busy machine a replica may take Redis for lost and rightly count by itself for a moment; one that always counts
-    by itself breaks the promise every time.
-    """
-    for _ in range(TRIES - 1):
-        try:
-            promise()
-        except Broken:
-            time.sleep(REST_S)
-        else:
-            return
-    promise()
-
-
 def share_limits(api: Api, to: To) -> None:
     """Requests, work and failed logins of one caller are counted together."""
     limit, window = api.settings.limit, api.settings.window
     caller = api.new_caller()
     clear_of_boundary(window)
-    tally = Tally.of([to(caller).chat() for _ in range(limit + 3)])
+    tally = Tally.of(to(caller).chat() for _ in range(limit + 3))
     tally.verify(limit, limit / window, "to three replicas in turn", window=window)
     caller = api.new_caller()
     clear_of_boundary(window)

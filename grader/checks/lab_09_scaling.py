@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 
 from grader import Api, Bench, Exchange, Fault, Inconclusive, Lab, Provider, burst, check, demand, expect
+from grader.allowance import surely
 from grader.chart import Chart
 from grader.client import closing, new_message, nonce
 from grader.lifetimes import lifetimes
@@ -13,7 +14,7 @@ from grader.load import complaints, peak, rig, room_for
 from grader.patience import eventually
 from grader.proxy import SERVED_BY
 from grader.refusals import BadSetting, challenged, refuses_settings
-from grader.replicas import Turns, balanced, connected, share_answers, share_limits, surely, trio
+from grader.replicas import Turns, balanced, connected, share_answers, share_limits, trio
 from grader.supervisor import Process
 from grader.tasks import ROUTE, accepted, completed, hand_in, look, settled, story
 from grader.verdict import Verdict, growth
