@@ -94,6 +94,7 @@ def test_service_is_limited_watched_and_pinned(name: str) -> None:
     service = SERVICES[name]
     limits = service["deploy"]["resources"]["limits"]
     assert set(limits) == {"cpus", "memory"}
+    assert float(limits["cpus"]) <= 2, "an engine refuses to promise more processors than the machine has"
     assert service["restart"] == ("no" if name in JOBS else "unless-stopped")
     assert service["logging"]["options"].keys() == {"max-size", "max-file"}
     assert "no-new-privileges:true" in service["security_opt"]
