@@ -212,12 +212,13 @@ def _reason(error: OSError) -> str:
 def converse(talks: Sequence[Talk], *, until: float | None = None) -> bool:
     """Carry on with all conversations until each is over; True when all are, False at the time ``until``.
 
-    Conversations past their own deadline end with an error that says how long was waited.
+    What has arrived by now is read in any case. Conversations past their own deadline end with an error that says how
+    long was waited.
     """
     while any(not talk.over for talk in talks):
-        if until is not None and time.monotonic() >= until:
-            return False
         _step(talks, until)
+        if until is not None and time.monotonic() >= until:
+            return all(talk.over for talk in talks)
     return True
 
 
