@@ -71,6 +71,12 @@ MENDS = [
     *(Mend(incident.name, "takes the fault back", True, undone(incident.name)) for incident in catalogue.INCIDENTS),
     right("stalled", "calls in a thread", (MODEL, INVOKE, IN_A_THREAD)),
     wrong("stalled", "gives up sooner", (PLAN, "LLM_TIMEOUT_S = 4", "LLM_TIMEOUT_S = 1")),
+    right(
+        "aftershock",
+        "lets the client retry, once",
+        (RESILIENCE, "ATTEMPTS = 2", "ATTEMPTS = 1"),
+        (MODEL, "max_retries=4", "max_retries=1"),
+    ),
     wrong("aftershock", "tries once around the client", (RESILIENCE, "ATTEMPTS = 2", "ATTEMPTS = 1")),
     right("one-in-three", "asks /health", (PLAN, 'health = "/livez"', 'health = "/health"')),
     wrong("one-in-three", "asks more often", (PLAN, "interval_s = 0.25", "interval_s = 0.05")),

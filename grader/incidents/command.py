@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -93,14 +92,14 @@ def start(words: Sequence[str]) -> int:
     if options.anew and (aside := case.set_aside()):
         print(f"Your copy is kept in {workspace.short(aside)}.")
     from grader.incidents import drill  # noqa: PLC0415  # starts servers
+    from grader.incidents.proof import unstarted  # noqa: PLC0415
 
     print(f"Starting production; the code is in {CASES / case.incident.name}. It takes some seconds.", flush=True)
     try:
         drill.run(case, options.minutes)
     except StartFailedError as failed:
-        where = f" ({failed.problem.place})" if failed.problem.place else ""
-        parser.error(f"the service does not start: {failed.problem.cause} {failed.problem.detail}{where}")
-    except Broken as broken:
+        parser.error(unstarted(failed))
+    except Broken as broken:  # what the drill itself asked for was not answered
         parser.error(broken.message)
     return 0
 
@@ -116,18 +115,27 @@ def status(words: Sequence[str]) -> int:
     """Show the page again, and what was done so far."""
     parser = Parser(prog="course incident status", description="Show the page again and what you have done so far.")
     case = case_of(parser, words)
-    with contextlib.suppress(scene.NotRunningError):
-        seen = scene.current()
-        if seen.incident == case.incident.name:
-            from grader.incidents.drill import page  # noqa: PLC0415  # as above
+    seen = _running(case)
+    if seen:
+        from grader.incidents.drill import page  # noqa: PLC0415  # as above
 
-            print(page(case, seen), end="\n\n")
+        print(page(case, seen), end="\n\n")
+    else:
+        print(f"{case.incident.story.title}. It does not run: course incident start {case.incident.name}", end="\n\n")
     for event in case.events():
         print(f"{event.at.astimezone():%H:%M:%S}  {event.what:<12} {event.detail}".rstrip())
     seconds = case.seconds_to_evidence
     told = "not yet" if seconds is None else f"{seconds:.0f} s after the page"
     print(f"First useful evidence: {told} (shown, not scored). {case.points} of {FOUND_POINTS + MENDED_POINTS} points.")
     return 0
+
+
+def _running(case: Case) -> scene.Scene | None:
+    try:
+        seen = scene.current()
+    except scene.NotRunningError:
+        return None
+    return seen if seen.incident == case.incident.name else None
 
 
 def prove(words: Sequence[str]) -> int:
@@ -151,7 +159,7 @@ def prove(words: Sequence[str]) -> int:
     case.note(result.outcome, result.message)
     print(f"{result.outcome.capitalize()}: {result.message}")
     for exchange in result.exchanges[:1]:
-        print(f"  sent  {exchange.curl}\n  got   {exchange.status}  {exchange.text[:300]}")
+        print(f"  {exchange}: {exchange.text[:300]}")
     if result.outcome == "mended":
         print(f"{case.points} of {FOUND_POINTS + MENDED_POINTS} points. Next: course incident postmortem")
     return {"mended": 0, "not mended": 1, "inconclusive": 2}[result.outcome]

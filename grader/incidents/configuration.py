@@ -16,20 +16,17 @@ if TYPE_CHECKING:
 NOWHERE = "postgresql://lab:lab@127.0.0.1:9/lab"
 """A database that nobody can reach: port 9 is `discard`, which no machine of today runs."""
 
-UNLUCKY = 1
-"""The replica to which the world does something."""
-
 
 def lose_a_database(production: Production) -> None:
     """Cut one replica off from the database, as a wrong route or a full table of connections would."""
-    production.replace(UNLUCKY, DATABASE_URL=NOWHERE)
+    production.replace(production.unlucky, DATABASE_URL=NOWHERE)
 
 
 def prove_dead_replica_is_left_out(production: Production) -> None:
     """A replica that has lost its database gets no requests; every login and token works through the balancer."""
-    lost = production.replicas[UNLUCKY]
+    lost = production.replicas[production.unlucky]
     production.balancer  # noqa: B018  # it starts, and looks at every replica
-    out = production.leaves_out(UNLUCKY)
+    out = production.leaves_out(production.unlucky)
     caller = production.through(production.first.token_caller(production.first.new_user()))
     answers = [caller.get("/protected") for _ in range(3 * len(production.replicas))]
     failed = [answer for answer in answers if answer.status != 200]
@@ -57,7 +54,7 @@ TOKYO = {"TZ": "JST-9"}
 
 def prove_time_has_no_zone(production: Production) -> None:
     """Tokens of every replica are good at every replica, whatever the time zones; expired ones are refused."""
-    production.replace(UNLUCKY, **TOKYO)
+    production.replace(production.unlucky, **TOKYO)
     now = int(time.time())
     user = production.first.new_user()
     for issuer in production.replicas:

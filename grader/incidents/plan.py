@@ -88,6 +88,8 @@ class Plan:
             raise BadPlanError(f"{PLAN} lacks something, or has it in another form: {error}") from None
         if len(plan.replicas) not in range(2, 6):
             raise BadPlanError(f"{PLAN} names {len(plan.replicas)} replicas; two to five can be started.")
+        if all(replica.env for replica in plan.replicas):
+            raise BadPlanError(f"{PLAN}: at least one replica must run with the settings alone, without an env.")
         for service in {replica.service for replica in plan.replicas} | {plan.worker}:
             if not (folder / service / "app").is_dir():
                 raise BadPlanError(f"{PLAN} names the service {service!r}, and there is no folder {service}/app.")

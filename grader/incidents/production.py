@@ -59,17 +59,19 @@ class Production:
         self.replicas = self._start_replicas()
 
     def _start_replicas(self) -> list[Api]:
-        """Start the first one, which makes the database's tables, then the others at the same time."""
-        first, *others = self._plan.replicas
-        api = self._bench_of(first.service).start(users=USERS, database="postgres", **self.settings | first.env)
-        shared = {name: value for name, value in api.settings.env.items() if name not in first.env} | self.settings
+        """Start a plain one, which makes the database's tables, then the others at the same time."""
+        plain = next(number for number, replica in enumerate(self._plan.replicas) if not replica.env)
+        own = self._bench_of(self._plan.replicas[plain].service)
+        (api,) = own.launch(1, users=USERS, database="postgres", together=False, **self.settings)
+        others = [replica for number, replica in enumerate(self._plan.replicas) if number != plain]
         benches = [self._bench_of(replica.service) for replica in others]
 
         def start(bench: Bench, replica: Replica) -> Api:
-            return bench.another(api, **shared | replica.env)
+            return bench.another(api, **replica.env)
 
         with ThreadPoolExecutor(len(others)) as threads:
-            return [api, *threads.map(start, benches, others)]
+            started = list(threads.map(start, benches, others))
+        return [*started[:plain], api, *started[plain:]]
 
     def _bench_of(self, service: str) -> Bench:
         return self._bench.sibling(submission=self._code_of(service))
@@ -82,8 +84,13 @@ class Production:
 
     @property
     def first(self) -> Api:
-        """One replica."""
-        return self.replicas[0]
+        """A replica with production's settings and nothing of its own."""
+        return next(api for api, replica in zip(self.replicas, self._plan.replicas, strict=True) if not replica.env)
+
+    @property
+    def unlucky(self) -> int:
+        """The number of the replica to which the world does something: not the first one's."""
+        return next(number for number, api in enumerate(self.replicas) if api is not self.first)
 
     def replace(self, number: int, **changes: str) -> Api:
         """Start a replica again with other settings, on another port; before the balancer is asked for."""

@@ -46,12 +46,17 @@ def prove(incident: Incident, folder: Path, bench: Bench) -> Proof:
     except (BadPlanError, BadSubmissionError) as problem:
         return Proof("not mended", str(problem))
     except StartFailedError as failed:
-        return Proof(
-            "not mended", f"The service does not start: {failed.problem.cause} {failed.problem.detail}".strip()
-        )
+        return Proof("not mended", unstarted(failed))
     except (Inconclusive, Skip, PartMissingError, PartFailedError) as unsure:
         return Proof("inconclusive", str(unsure))
     return Proof("mended", incident.promise)
+
+
+def unstarted(failed: StartFailedError) -> str:
+    """Say in a sentence why a production does not start."""
+    problem = failed.problem
+    where = f" ({problem.place})" if problem.place else ""
+    return f"The service does not start: {problem.detail or problem.cause}{where}"
 
 
 def still_serves(production: Production) -> None:
