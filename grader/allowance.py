@@ -19,16 +19,24 @@ TRIES = 3
 REST_S = 1.5
 """Seconds in which a service that took a slow Redis for a lost one has turned to it again (lab 7 gives it 5)."""
 
+SOUND_S = 0.2
+"""An answer within so many seconds has not waited for Redis in vain: hardly a client gives it up sooner."""
+
 
 class Surplus(Broken):
-    """More passed than may, yet no more than processes let pass that count by themselves for a moment."""
+    """More passed than may, yet no more than processes let pass that count by themselves for a moment.
+
+    It is ``sound`` when no answer was so slow that its process may have waited for Redis in vain.
+    """
+
+    sound = False
 
 
 def surely(promise: Callable[[], None], doubtful: type[Broken] = Broken) -> None:
     """See whether a promise is kept, and see again if it is ``doubtful``.
 
     On a busy machine a process may take Redis for lost and rightly count by itself for a moment; one that always counts
-    by itself breaks the promise every time. A surplus that remains on a machine without free processors proves nothing.
+    by itself breaks the promise every time. On a machine without free processors only a sound surplus proves something.
     """
     watch = Stopwatch()
     for _ in range(TRIES - 1):
@@ -40,7 +48,7 @@ def surely(promise: Callable[[], None], doubtful: type[Broken] = Broken) -> None
         return promise()
     except Surplus as surplus:
         watch.stop()
-        if watch.starved <= STARVED:
+        if surplus.sound or watch.starved <= STARVED:
             raise
         raise Inconclusive(f"{surplus.message} {_excuse(watch.starved)}") from None
 
@@ -61,17 +69,11 @@ class Tally:
 
     @classmethod
     def of(cls, exchanges: Iterable[Exchange]) -> Tally:
-        """Count requests, each of which was answered 200 or 429.
-
-        Requests that are only made when they are asked for, by a generator, are watched: how long they waited for a
-        processor is noted.
-        """
-        watch = Stopwatch()
+        """Count requests, each of which was answered 200 or 429."""
         kept = tuple(exchanges)
-        watch.stop()
         for exchange in kept:
             expect(exchange).status(200, 429)
-        return cls(kept, watch.starved)
+        return cls(kept)
 
     @classmethod
     def of_burst(cls, requests: Sequence[Prepared]) -> Tally:
@@ -104,11 +106,6 @@ class Tally:
     def _ended(self) -> float:
         return max(one.finished for one in self.exchanges)
 
-    @property
-    def hampered(self) -> bool:
-        """Whether a request took so long, on a machine so busy, that the service may have taken Redis for lost."""
-        return self.starved > STARVED and max(one.seconds for one in self.exchanges) > STARVED
-
     def straddles(self, window: float) -> bool:
         """Whether the wall clock has passed a multiple of ``window`` (seconds; 0: none) between first and last."""
         if not window:
@@ -140,13 +137,16 @@ class Tally:
         demand(enough, f"{said}; at least {wanted} had to.", self.refused[:1] or self.exchanges[:1])
         most = (limit + math.floor(self.elapsed * rate) + slack) // price
         excess = len(self.passed) - most
-        if 0 < excess <= processes * limit // price and self.hampered:
+        if 0 < excess <= processes * limit // price and self.starved > STARVED:
             raise Inconclusive(f"{said}; at most {most} may. {_excuse(self.starved)}")
         if 0 < excess <= limit // price and self.straddles(window):
             raise Inconclusive(f"{said}, but meanwhile a window of the wall clock has ended. Grade again.")
         if excess > 0:
             broken = Surplus if excess <= processes * limit // price else Broken
-            raise broken(f"{said}; at most {most} may.", self.passed[-1:])
+            problem = broken(f"{said}; at most {most} may.", self.passed[-1:])
+            if isinstance(problem, Surplus):
+                problem.sound = self.starved > 0 or max(one.seconds for one in self.exchanges) < SOUND_S
+            raise problem
 
 
 def retry_after(exchange: Exchange, most: float = math.inf) -> int:

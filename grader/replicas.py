@@ -68,7 +68,7 @@ def share_limits(api: Api, to: To) -> None:
     limit, window = api.settings.limit, api.settings.window
     caller = api.new_caller()
     clear_of_boundary(window)
-    tally = Tally.of(to(caller).chat() for _ in range(limit + 3))
+    tally = Tally.of([to(caller).chat() for _ in range(limit + 3)])
     tally.verify(limit, limit / window, "to three replicas in turn", window=window)
     caller = api.new_caller()
     clear_of_boundary(window)

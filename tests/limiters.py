@@ -110,20 +110,23 @@ class WeightedWindow:
     window: float
     kept: defaultdict[tuple[str, int], int] = field(default_factory=lambda: defaultdict(int))
 
-    def _counted(self, caller: str, wall: float) -> float:
+    def _counts(self, caller: str, wall: float) -> tuple[int, int, float]:
+        """The former window's count, the current one's, and the share of the current one that is over."""
         number, into = divmod(wall, self.window)
-        former, current = (self.kept[caller, int(number) - back] for back in (1, 0))
-        return former * (1 - into / self.window) + current
+        return self.kept[caller, int(number) - 1], self.kept[caller, int(number)], into / self.window
 
     def left(self, caller: str, at: Moment) -> float:
-        return math.ceil(self.limit - self._counted(caller, at.wall))
+        former, current, over = self._counts(caller, at.wall)
+        return math.ceil(self.limit - former * (1 - over) - current)
 
     def take(self, caller: str, at: Moment, price: int = 1) -> float:
         del price
-        if self._counted(caller, at.wall) < self.limit:
+        former, current, over = self._counts(caller, at.wall)
+        if former * (1 - over) + current < self.limit:
             self.kept[caller, int(at.wall // self.window)] += 1
             return 0.0
-        return next(wait / 100 for wait in range(1, 10**6) if self._counted(caller, at.wall + wait / 100) < self.limit)
+        enough = 1 - (self.limit - current) / former if current < self.limit else 1.0
+        return (enough - over) * self.window + 0.001
 
 
 @dataclass

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable
 
-from grader import Api, Bench, Inconclusive, Lab, Provider, burst, check, demand, expect, new_message
+from grader import Api, Bench, Broken, Inconclusive, Lab, Provider, burst, check, demand, expect, new_message
 from grader.allowance import (
     Surplus,
     Tally,
@@ -58,7 +58,7 @@ def check_the_allowance_runs_out(api: Api, provider: Provider) -> None:
 def _runs_out(api: Api, provider: Provider) -> None:
     caller, tag, limit = api.new_caller(), nonce(), api.settings.limit
     clear_of_boundary(api.settings.window)
-    tally = Tally.of(caller.chat(f"{tag} {new_message()}") for _ in range(limit + 5))
+    tally = Tally.of([caller.chat(f"{tag} {new_message()}") for _ in range(limit + 5)])
     Tally(tally.exchanges[:limit]).verify(limit, rate(api), "at first")
     tally.verify(limit, rate(api), "one after another", window=api.settings.window)
     verify_refusals(api, tally.refused)
@@ -174,7 +174,7 @@ def check_callers_have_their_own(services: Bench) -> None:
     namesake = api.bearer(api.mint(name))
     for caller, who in ((stranger, "another client"), (namesake, "a user with the client's name")):
         expect(caller.chat()).status(200, because=f"it is {who}")
-    by_token = Tally.of(namesake.chat() for _ in range(api.settings.limit))
+    by_token = Tally.of([namesake.chat() for _ in range(api.settings.limit)])
     by_token.verify(api.settings.limit - 1, rate(api), "by token", window=api.settings.window)
 
 
@@ -306,14 +306,15 @@ def check_rate_headers_are_true(api: Api, note: Callable[[str], None]) -> None:
 def _headers_are_true(api: Api, note: Callable[[str], None]) -> None:
     caller, limit = api.new_caller(), api.settings.limit
     clear_of_boundary(api.settings.window)
-    tally = Tally.of(caller.chat() for _ in range(limit + 2))
+    tally = Tally.of([caller.chat() for _ in range(limit + 2)])
     tally.verify(limit, rate(api), "one after another", window=api.settings.window)
     told = [announced(exchange, limit) for exchange in tally.passed]
     for number, (exchange, (said, remaining)) in enumerate(zip(tally.passed, told, strict=True), 1):
         demand(said in {None, limit}, f"{exchange} and tells a limit of {said}; it is {limit}.", [exchange])
         left, gained = limit - number, (exchange.finished - tally.passed[0].started) * rate(api)
-        true = remaining is None or left - 1 <= remaining <= left + 1 + gained
-        demand(true, f"{exchange}, says that {remaining} requests remain; {left} do.", [exchange])
+        if remaining is not None and not left - 1 <= remaining <= left + 1 + gained:
+            broken = Surplus if remaining > left else Broken
+            raise broken(f"{exchange}, says that {remaining} requests remain; {left} do.", [exchange])
     if told[0] == (None, None):
         note("advice: tell callers what remains, with X-RateLimit-Limit, -Remaining and -Reset on every 200")
 
