@@ -310,12 +310,17 @@ def _headers_are_true(api: Api, note: Callable[[str], None]) -> None:
     tally = Tally.of([caller.chat() for _ in range(limit + 2)])
     tally.verify(limit, rate(api), "one after another", window=api.settings.window)
     told = [announced(exchange, limit) for exchange in tally.passed]
+    untrue = []
     for number, (exchange, (said, remaining)) in enumerate(zip(tally.passed, told, strict=True), 1):
         demand(said in {None, limit}, f"{exchange} and tells a limit of {said}; it is {limit}.", [exchange])
         left, gained = limit - number, (exchange.finished - tally.passed[0].started) * rate(api)
         if remaining is not None and not left - 1 <= remaining <= left + 1 + gained:
-            broken = Surplus if remaining > left else Broken
-            raise broken(f"{exchange}, says that {remaining} requests remain; {left} do.", [exchange])
+            untrue.append((exchange, remaining, left))
+    if untrue:
+        exchange, remaining, left = untrue[0]
+        # Whoever counts without Redis for a moment tells too much now and then, and not mostly.
+        broken = Surplus if remaining > left and len(untrue) <= limit // 4 else Broken
+        raise broken(f"{exchange}, says that {remaining} requests remain; {left} do.", [exchange])
     if told[0] == (None, None):
         note("advice: tell callers what remains, with X-RateLimit-Limit, -Remaining and -Reset on every 200")
 
