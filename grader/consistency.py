@@ -73,7 +73,7 @@ def _check(check: Check, others: list[Check]) -> Iterator[str]:
 
 
 READING = {"00_start_here", "10_incidents"}
-"""Notebooks without a lab: their exercises are in themselves."""
+"""Notebooks and briefs without checks: exercises are in themselves, incidents have proofs of their own."""
 
 
 def _strays(course: Course) -> Iterator[str]:

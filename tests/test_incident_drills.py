@@ -96,6 +96,8 @@ def test_a_drill_can_be_looked_at_and_stopped(drill: Drill, capsys: pytest.Captu
     }.items():
         incident(*words)
         assert told in capsys.readouterr().out, words
+    incident("dump", "a")
+    assert re.search("MainThread|py-spy may not look", capsys.readouterr().out)
     case = Case(named("odd-one-out"))
     assert case.seconds_to_evidence is not None
     with pytest.raises(SystemExit):

@@ -207,9 +207,10 @@ def dump(scene: Scene, words: Sequence[str]) -> int:
     program = Path(sys.executable).with_name("py-spy")
     if not program.exists():
         parser.error("py-spy is not installed here: `make setup` installs it")
-    code = subprocess.run([str(program), "dump", "--pid", str(place.pid)], check=False).returncode
-    if code:
-        print(
-            f"py-spy may not look at process {place.pid}; on most machines `sudo {program} dump --pid {place.pid}` may."
-        )
-    return 1 if code else 0
+    command = [str(program), "dump", "--pid", str(place.pid)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"py-spy may not look at process {place.pid}; where sudo is yours, sudo {' '.join(command)} may.")
+        return 1
+    print(done.stdout)
+    return 0
