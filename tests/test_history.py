@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -10,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from grader import landlock, tree
 from grader.history import History
 from grader.report import Outcome
 from tests import examples
+from tests.endings import outliving
+from tests.hostile import WELL, Hostile
 
 WRITER = """
 import sys
@@ -127,6 +131,41 @@ def test_it_opens_after_a_sigkill(history: History) -> None:
     with closing(sqlite3.connect(history.path)) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+@pytest.mark.parametrize("isolation", ["off", "strangers"])
+def test_a_killed_run_leaves_no_process_and_a_history(isolation: str, history: History, tmp_path: Path) -> None:
+    if isolation == "strangers" and landlock.version() < landlock.SIGNALS:
+        pytest.skip("strangers cannot be kept in on this machine")
+    Hostile("good", WELL).write(tmp_path / "service")
+    words = ["2", "--service", str(tmp_path / "service"), f"--isolate={isolation}"]
+    command = [sys.executable, "-c", "from grader.cli import grade; raise SystemExit(grade())", *words]
+    env = {**os.environ, "COURSE_HOME": str(history.path.parent), "TMPDIR": str(tmp_path)}
+    writer = write(history.path, 1_000_000)
+    run = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
+    assert writer.stdout
+    while not (started := [pid for pid in tree.descendants(run.pid) if serves(pid)]):
+        assert run.poll() is None
+        writer.stdout.readline()
+    everything = tree.descendants(run.pid)
+    run.kill()
+    writer.kill()
+    run.wait(10)
+
+    assert set(started) <= set(everything)
+    assert not outliving(everything, within=5)
+    writer.stdout.close()
+    writer.wait(10)
+    assert history.runs(Path("service"))
+    assert history.notes == []
+
+
+def serves(pid: int) -> bool:
+    """Whether a process is a learner's service; the supervisor has it show itself as uvicorn."""
+    try:
+        return b"uvicorn" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def spoil_whole(path: Path) -> None:
