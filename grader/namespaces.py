@@ -10,6 +10,7 @@ import ctypes
 import fcntl
 import os
 import platform
+import re
 import signal
 import socket
 import struct
@@ -133,8 +134,8 @@ def _show(path: Path, target: Path) -> bool:
 
 
 def _kernel() -> tuple[int, int]:
-    major, minor = platform.release().split(".")[:2]
-    return int(major), int(minor)
+    found = re.match(r"(\d+)\.(\d+)", platform.release())
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def _unshare(flags: int) -> None:

@@ -193,7 +193,7 @@ def _works(attempt: Callable[[], object]) -> bool:
     """Whether something can be done here, found out in a process that does it."""
     process = multiprocessing.get_context("fork").Process(target=partial(_quietly, attempt), daemon=True)
     process.start()
-    process.join(20)
+    process.join(60)  # on a machine however busy
     return process.exitcode == 0
 
 
