@@ -26,15 +26,16 @@ class Stopwatch:
         self.started = time.monotonic()
         self.elapsed = 0.0
         self.starved = 0.0
-        self._stalled = _stall_seconds()
-        self._lateness = _Lateness() if self._stalled is None else None
+        self._before = _delays()
+        self._lateness = _Lateness() if self._before is None else None
 
     def stop(self) -> float:
         """Stop and return the seconds elapsed."""
         self.elapsed = time.monotonic() - self.started
-        stalled = _stall_seconds()
-        if self._stalled is not None and stalled is not None:
-            self.starved = max(0.0, stalled - self._stalled)
+        before, after = self._before, _delays()
+        if before is not None and after is not None:
+            waited = (delay - before.get(thread, 0) for thread, delay in after.items())
+            self.starved = sum(max(0, delay) for delay in waited) / 1e9
         elif self._lateness is not None:
             self.starved = self._lateness.stop()
         return self.elapsed
@@ -55,24 +56,19 @@ class Stopwatch:
         raise Broken(f"{what} took {self.elapsed:.1f} s; at most {limit:g} s are allowed.", exchanges or [])
 
 
-def _stall_seconds() -> float | None:
-    """Seconds that the grader's own and the watched processes have waited for a processor (Linux), if known."""
-    try:
-        return sum(_run_delay(pid) for pid in {os.getpid(), *WATCHED}) / 1e9
-    except OSError:
-        return None
+def _delays() -> dict[tuple[int, int], int] | None:
+    """Nanoseconds in which each thread of the grader's own and the watched processes was runnable and did not run.
 
-
-def _run_delay(pid: int) -> int:
-    """Nanoseconds in which the threads of a process were runnable and did not run; 0 for one that has ended."""
-    tasks = Path(f"/proc/{pid}/task")
-    if pid != os.getpid() and not tasks.exists():
-        return 0
-    total = 0
-    for task in tasks.iterdir():
+    By thread, for those that have ended since a first look must not be taken from the others. None where the kernel
+    does not tell (other than Linux).
+    """
+    found: dict[tuple[int, int], int] = {}
+    for pid in {os.getpid(), *WATCHED}:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            total += int((task / "schedstat").read_text().split()[1])
-    return total
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    found[pid, int(task.name)] = int((task / "schedstat").read_text().split()[1])
+    return found or None
 
 
 class _Lateness:

@@ -314,5 +314,5 @@ def inside(bench: Bench) -> Iterator[None]:
                 patch.setattr(module, "time", world.time)
         patch.setattr(wire, "Talk", lambda *given: Talk(world, bench.services, *given))
         patch.setattr(wire, "converse", converse)
-        patch.setattr(patience, "_stall_seconds", lambda: world.starved)
+        patch.setattr(patience, "_delays", lambda: {(0, 0): round(world.starved * 1e9)})
         yield
