@@ -426,6 +426,7 @@ def check_embedding_failures_harm_nobody(services: Bench, provider: Provider) ->
     points=2,
     hints=["Bounded, but not too small: the latest 100 of each caller must be found.", "Keep vectors in one array."],
     needs=(check_alike_is_a_hit,),
+    timeout=120,
 )
 def check_hundred_are_remembered(services: Bench, provider: Provider) -> None:
     """At least the latest hundred answers of a caller are compared, and none older than CACHE_TTL_S."""

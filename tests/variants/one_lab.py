@@ -1,10 +1,10 @@
-"""Choices that matter to one lab."""
+"""Choices that matter to one lab, or to a few."""
 
 from __future__ import annotations
 
 from tests.variants.variant import Variant
 
-CACHE, JOBS, PROBLEMS = "app/cache.py", "app/jobs.py", "app/problems.py"
+CACHE, JOBS, MODEL, PROBLEMS = "app/cache.py", "app/jobs.py", "app/model.py", "app/problems.py"
 RESILIENCE, SEMANTIC, TELEMETRY = "app/resilience.py", "app/semantic.py", "app/telemetry.py"
 
 VARIANTS = [
@@ -37,6 +37,26 @@ VARIANTS = [
                 'likeness = np.array([sum(float(a) * float(b) for a, b in zip(one, vector)) for one in entries["vector"]])',
             ),
             (CACHE, "        if kept:\n            await self._keep(key, kept)\n", ""),
+        ),
+    ),
+    Variant(
+        labs=(2, 5, 7),
+        choice="has the model stream even where nobody waits for tokens",
+        edits=(
+            (
+                MODEL,
+                "            stream_usage=True,  #",
+                "            streaming=True,\n            stream_usage=True,  #",
+            ),
+            (
+                MODEL,
+                "            return self._whole(str(reply.content)",
+                (
+                    '            if not reply.response_metadata.get("finish_reason"):\n'
+                    '                raise ModelUnavailable("stream broken off")\n'
+                    "            return self._whole(str(reply.content)"
+                ),
+            ),
         ),
     ),
     Variant(
