@@ -169,7 +169,7 @@ class Proof:
         crash = getattr(report.longrepr, "reprcrash", None)
         message = str(crash.message if crash else report.longrepr)
         lines = message.removeprefix("AssertionError: ").splitlines()
-        told = [line for line in lines if not line.lstrip().startswith(("assert ", "+ "))][:8]
+        told = [line for line in lines if not line.lstrip().startswith(("assert ", "+ "))][:8] or lines[:1]
         survivor = Survivor(_kind_of(report.nodeid), _name_of(report.nodeid), "\n".join(told))
         self.survivors.append(survivor)
         self._say(f"got through: {survivor.kind} {survivor.name}\n  " + survivor.told.replace("\n", "\n  "))

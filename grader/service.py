@@ -206,7 +206,8 @@ class Service:
                 problem = startup.explain(self.lines(), code, submission.root, submission.app)
                 break
             watch.stop()
-            if watch.elapsed - watch.starved > limit + 2 * patience.GRACE:
+            # A busy loop at import is starved as long as the machine is: some time is enough for anybody.
+            if watch.elapsed - watch.starved > limit + 2 * patience.GRACE or watch.elapsed > 6 * limit:
                 problem = startup.explain_hang(self.lines(), self.process.pid, submission.root, watch.elapsed)
                 break
         else:

@@ -10,7 +10,7 @@ import pytest
 from grader.formats import FORMATS, render
 from grader.report import Outcome, Report
 from grader.submission import BadSubmissionError
-from tests.grading import Grading, open_grading
+from tests.grading import Grading, failures, open_grading
 from tests.hostile import HOSTILE, WELL, Hostile
 
 
@@ -31,14 +31,14 @@ def test_hostile_submission_gets_a_verdict(hostile: Hostile, grading: Grading, t
     before = {path: path.lstat().st_size for path in folder.rglob("*") if path.is_file()}
     result = graded(folder, grading)
     if isinstance(result, str):
-        assert hostile.told in result
+        assert hostile.told in result, f"{hostile.name}: to be told {hostile.told!r}, and was told: {result}"
     elif result.problem:
         words = " ".join([result.problem.cause, result.problem.detail, result.problem.remedy, *result.problem.log])
-        assert hostile.told in words
+        assert hostile.told in words, f"{hostile.name}: to be told {hostile.told!r}, and was told: {words[:400]}"
     else:
         assert not hostile.told, "it was expected not to start"
         assert result.outcome is Outcome.FAILED
-        assert all(check.outcome is not Outcome.ERROR for check in result.checks)
+        assert all(check.outcome is not Outcome.ERROR for check in result.checks), failures(result)
         assert all(render(result, name) for name in FORMATS)
     left = {path: path.lstat().st_size for path in folder.rglob("*") if path.is_file()}
     assert left == before, "the learner's own folder was changed"
