@@ -111,7 +111,12 @@ REPORT_BACK = f"{ATTACKS}\nif __name__ == '__main__':\n    print(json.dumps(all_
 COUNT = 22
 """How many of the outcomes are those of attacks."""
 
-NEEDS_ROOT = {"read the passwords", "change the kernel"}
+NEEDS_ROOT = {
+    "read the passwords",
+    "change the kernel",
+    "read the grader's memory",  # this and the next one because of Yama, ptrace(2)
+    "trace a process of another run",
+}
 """Attacks that only root's own processes can succeed with, sandbox or not."""
 
 
