@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import shlex
 import sys
 import time
 from collections import Counter
@@ -208,7 +209,7 @@ class Proof:
             print(f"\nGot through ({len(self.survivors)}):")
             for one in self.survivors:
                 print(f"  {one.told.splitlines()[0] if one.told else one.name}")
-                print(f"    again: course prove {one.kind} --only {one.name}")
+                print(f"    again: course prove {one.kind} --only {shlex.quote(one.name)}")
         interrupted = code == INTERRUPTED_PYTEST
         print(f"interrupted: {self.summary()}" if interrupted else self.summary())
         return INTERRUPTED if interrupted else min(code, 2)
