@@ -31,7 +31,8 @@ def test_help_imports_nothing_heavy() -> None:
     ("number", "code", "said"), [(signal.SIGINT, 130, b"interrupted\n"), (signal.SIGTERM, 143, b"")]
 )
 def test_interrupted(number: signal.Signals, code: int, said: bytes, place: Path) -> None:
-    body = "import signal; print('waiting', flush=True); signal.pause()"
+    # signal.pause() would miss a signal that comes just before.
+    body = "import time; print('waiting', flush=True); any(time.sleep(0.05) for _ in iter(int, 1))"
     process = subprocess.Popen(
         program("1", body=body), env=environment(), cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
