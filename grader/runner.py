@@ -180,7 +180,7 @@ class Run:
     def _all_labs(self, workshop: Workshop, copy: Submission, chapters: Sequence[Chapter], *, load: bool) -> None:
         """Run labs side by side, long ones in several parts, first those that wait for something; load comes alone."""
         parts = [part for chapter in chapters for part in self._parts(chapter, load=load)]
-        waiting = sorted(parts, key=lambda part: (part.number, not part.waits, -len(part.names)))
+        waiting = sorted(parts, key=lambda part: (not part.waits, -part.chapter.lab.parts, -len(part.names)))
         for chapter in chapters:
             count = sum(self._wanted(check, load=load) for check in chapter.checks)
             self.progress.lab_started(chapter.number, chapter.slug, chapter.title, count)
@@ -308,7 +308,7 @@ def _skipped(result: CheckResult, earlier: CheckResult) -> CheckResult:
 
 def default_jobs() -> int:
     """Labs that are checked at once: checks wait more than they work."""
-    return max(4, 3 * (os.cpu_count() or 1))
+    return 5 + 2 * (os.cpu_count() or 1)
 
 
 def grade(
