@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,9 @@ Message = dict[str, Any]
 
 GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL when the grader has ended."""
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at what a process and its children take together."""
 
 _CHUNK = 1 << 18
 
@@ -173,14 +177,23 @@ class Keeper:
 
     def _attend(self) -> None:
         sources: list[int] = [self._lines.channel.fileno(), self._children.fileno(), self._output]
+        looked = time.monotonic()
         while not self._children.told_to_end:
-            ready, _, _ = select.select(sources, [], [])
+            ready, _, _ = select.select(sources, [], [], LOOK_EVERY)
+            if time.monotonic() - looked >= LOOK_EVERY:
+                self._end_excess()
+                looked = time.monotonic()
             if self._output in ready and not self._drain(_CHUNK):
                 sources.remove(self._output)
             if self._children.fileno() in ready:
                 self._finish(dict(self._children.reap()))
             if self._lines.channel.fileno() in ready and not self._obey():
                 return
+
+    def _end_excess(self) -> None:
+        if self._code is None and (much := limits.excess(self._pid, self._order["limits"])):
+            self._spool.write(f"\nEnded by the grader: {much}.\n".encode())
+            self._finish(self._children.end(0))
 
     def _drain(self, limit: int) -> bool:
         """Move output to the log, about ``limit`` bytes at most; false when nobody can write any more."""

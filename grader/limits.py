@@ -53,6 +53,19 @@ def apply(limits: Mapping[str, int]) -> None:
         _set(resource.RLIMIT_NPROC, count, count)
 
 
+def excess(pid: int, limits: Mapping[str, int]) -> str | None:
+    """Say what a child of ours and all that it has started take too much of, together (None: of nothing)."""
+    if not limits.keys() & {"tree_processes", "tree_bytes"} or tree.is_alone(pid):
+        return None
+    family = tree.descendants(os.getpid())
+    if len(family) > limits.get("tree_processes", len(family)):
+        return f"{len(family)} processes, {limits['tree_processes']} are allowed"
+    held = tree.memory(family)
+    if held > limits.get("tree_bytes", held):
+        return f"{held >> 20} MiB of memory in {len(family)} processes, {limits['tree_bytes'] >> 20} MiB are allowed"
+    return None
+
+
 def raise_open_files(most: int = 16_384) -> None:
     """Let this process, and those it will start, have as many files and connections open as the system grants."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

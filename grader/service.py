@@ -22,8 +22,15 @@ from grader.supervisor import Limits
 if TYPE_CHECKING:
     from grader.supervisor import Process, Supervisor
 
-SHARE = Limits(memory_bytes=3 << 30, file_bytes=128 << 20, cpu_seconds=1800, processes=300)
-"""What each process of a learner may take: far more than a service needs, far less than the machine has."""
+SHARE = Limits(
+    memory_bytes=3 << 30,
+    file_bytes=128 << 20,
+    cpu_seconds=1800,
+    processes=300,
+    tree_bytes=4 << 30,
+    tree_processes=300,
+)
+"""What a process of a learner, and a family of them, may take: far more than they need, less than the machine has."""
 
 START_LIMIT = 10.0
 """Seconds within which the contract wants the first answer; a busy machine is given more."""

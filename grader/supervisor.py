@@ -41,7 +41,8 @@ _END_LIMIT = KEEPER_LIMIT + 2.0
 class Limits:
     """What one process may take (setrlimit(2)); ``None`` leaves it as it is.
 
-    ``processes`` counts those beyond what the user runs now, and the system does not apply it to root.
+    ``processes`` counts those beyond what the user runs now, and the system does not apply it to root. What begins with
+    ``tree`` is for the process and all that it starts, together; it is looked at once a second, and ends them (Linux).
     """
 
     memory_bytes: int | None = None
@@ -49,6 +50,8 @@ class Limits:
     file_bytes: int | None = None
     open_files: int | None = None
     processes: int | None = None
+    tree_bytes: int | None = None
+    tree_processes: int | None = None
 
     def chosen(self) -> dict[str, int]:
         """Return those that are set."""

@@ -322,6 +322,33 @@ def test_limits_hold(bare: Supervisor, tmp_path: Path, limits: Limits, program: 
     assert python(bare, tmp_path, program, limits).wait(SOON) == code
 
 
+FAMILY = """
+import os, time
+for _ in range(4):
+    if not os.fork():
+        held = os.urandom(30 << 20)
+        break
+time.sleep(300)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what other processes hold")
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        (Limits(tree_processes=3), "Ended by the grader: 5 processes, 3 are allowed."),
+        (Limits(tree_bytes=90 << 20), "MiB of memory in 5 processes, 90 MiB are allowed."),
+    ],
+)
+def test_a_family_has_limits_too(bare: Supervisor, tmp_path: Path, limits: Limits, said: str) -> None:
+    within = python(bare, tmp_path, FAMILY, Limits(tree_processes=5, tree_bytes=1 << 30))
+    beyond = python(bare, tmp_path, FAMILY, limits)
+    assert beyond.wait(SOON) == -signal.SIGKILL
+    assert said in (tmp_path / "log").read_text()
+    assert within.poll() is None
+    within.stop(0)
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may be somebody else")
 def test_another_user_and_a_limit_on_processes(bare: Supervisor, tmp_path: Path) -> None:
     program = "id -un; for n in 1 2 3 4 5 6; do sleep 1 & done; echo started"
