@@ -24,6 +24,9 @@ from grader import tree
 
 _NEW_FILES, _NEW_IPC, _NEW_USER, _NEW_PROCESSES, _NEW_NETWORK = 0x20000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
 _NO_SUID, _NO_DEVICES, _BIND, _RECURSIVE, _PRIVATE = 0x2, 0x4, 0x1000, 0x4000, 0x40000
+_READ_ONLY, _REMOUNT = 0x1, 0x20
+_LOCKED = {0x2: 0x2, 0x4: 0x4, 0x8: 0x8, 0x400: 0x400, 0x800: 0x800, 0x1000: 0x200000}
+"""What statvfs(3) says of a mount, and the flag of mount(2) without which it may not be mounted anew."""
 _DETACH = 2
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 _CAPABILITIES = 0x20080522  # _LINUX_CAPABILITY_VERSION_3
@@ -32,6 +35,8 @@ _MOST_PROCESSES = 2048
 
 _ROOM = "size=512m,nr_inodes=100k,mode=755"
 """What /tmp, /dev/shm and the rest of the new root may hold together."""
+
+_ANYBODYS = ("/tmp", "/dev/shm")  # noqa: S108  # where everybody may write
 
 OUTSIDE = 0
 """The parent's id, as a process sees it whose parent is in another namespace."""
@@ -84,20 +89,25 @@ def _be_first() -> NoReturn:
     os._exit(0)
 
 
-def own_files(root: str, paths: Iterable[str]) -> None:
+def own_files(root: str, paths: Iterable[str], writable: Iterable[str] = ()) -> None:
     """See these files and folders and no others, in a root of one's own that is laid out in the empty folder ``root``.
 
-    What does not exist is passed over. /proc shows the processes of `own_processes`; /tmp and /dev/shm are empty and
-    end with the process. Raises ``OSError``.
+    What does not exist is passed over. /proc shows the processes of `own_processes`; /tmp and /dev/shm are empty but
+    for what of ``paths`` and ``writable`` lies there, and end with the process. Only what is ``writable`` can be
+    changed there. Raises ``OSError``.
     """
     here = Path.cwd()
     _unshare(_NEW_FILES)
     _mount("none", "/", "", _RECURSIVE | _PRIVATE)
     _mount("tmpfs", root, "tmpfs", _NO_SUID | _NO_DEVICES, _ROOM)
     seen: list[Path] = []
-    for path in sorted({Path(path) for path in (*paths, *(f"/dev/{name}" for name in _DEVICES))}):
-        if not any(path.is_relative_to(one) for one in seen) and _show(path, Path(f"{root}{path}")):
+    own = {Path(path) for path in writable}
+    for path in sorted(own | {Path(path) for path in (*paths, *(f"/dev/{name}" for name in _DEVICES))}):
+        target = Path(f"{root}{path}")
+        if not any(path.is_relative_to(one) for one in seen) and _show(path, target):
             seen.append(path)
+            if path not in own and any(path.is_relative_to(one) for one in _ANYBODYS):
+                _protect(target)
     for name in ("proc", "tmp", "run", "dev/shm"):
         Path(root, name).mkdir(parents=True, exist_ok=True)
     Path(root, "dev/fd").symlink_to("/proc/self/fd")
@@ -131,6 +141,13 @@ def _show(path: Path, target: Path) -> bool:
         return False
     _mount(str(path), str(target), "", _BIND | _RECURSIVE)
     return True
+
+
+def _protect(target: Path) -> None:
+    """Make a mount read-only."""
+    is_set = os.statvfs(target).f_flag
+    kept = sum(flag for seen, flag in _LOCKED.items() if is_set & seen)
+    _mount("none", str(target), "", _REMOUNT | _BIND | _READ_ONLY | kept)
 
 
 def _kernel() -> tuple[int, int]:

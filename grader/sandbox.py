@@ -83,7 +83,7 @@ class Confinement:
         """Go inside for good, as the process that is to be confined. Raises ``OSError``."""
         landlock.renounce_privileges()
         if self.root:
-            namespaces.own_files(self.root, (*self.readable, *self.writable))
+            namespaces.own_files(self.root, self.readable, self.writable)
             namespaces.drop_capabilities()
         shown, given = _OWN if self.root else _EVERYBODYS
         landlock.restrict((*self.readable, *shown), (*self.writable, *given), self.ports)
