@@ -16,7 +16,7 @@ from grader.ports import HOST, ReservedPort
 from grader.redis_server import NotOursError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import psycopg
 
@@ -39,6 +39,10 @@ _SETTINGS = {
     "dynamic_shared_memory_type": "mmap",  # containers have little /dev/shm
 }
 _ROLE = "lab"
+_TABLES = """
+SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
+WHERE schemaname NOT IN ('pg_catalog', 'information_schema')
+"""
 
 
 class PostgresServer:
@@ -57,6 +61,7 @@ class PostgresServer:
         self._process: Process | None = None
         self._port: ReservedPort | None = None
         self._made: list[str] = []
+        self._holders: set[int] = set()
         self._role_password = secrets.token_hex(12)
         self.program = None
         if given := os.environ.get("POSTGRES_URL"):
@@ -165,8 +170,31 @@ class PostgresServer:
 
     def connections(self, name: str) -> int:
         """Count the open connections to a database."""
-        asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
-        return int(str(self._execute(asked, name)))
+        asked = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid() AND pid <> ALL(%s)"
+        )
+        return int(str(self._execute(asked, name, list(self._holders))))
+
+    @contextlib.contextmanager
+    def held(self, name: str) -> Iterator[Callable[[], None]]:
+        """Let statements on the tables of a database wait until the function that is given is called, or to the end.
+
+        Where somebody else holds a table for long, nothing waits.
+        """
+        import psycopg  # noqa: PLC0415  # as below
+
+        with psycopg.connect(self._admin_url, dbname=name, connect_timeout=10) as connection:
+            self._holders.add(connection.info.backend_pid)
+            try:
+                with contextlib.suppress(psycopg.OperationalError):
+                    connection.execute("SET lock_timeout = '2s'")
+                    tables = connection.execute(_TABLES).fetchall()
+                    for (table,) in tables:
+                        connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
+                yield connection.rollback
+            finally:
+                connection.rollback()
+                self._holders.discard(connection.info.backend_pid)
 
     @contextlib.contextmanager
     def _connect(self) -> Iterator[psycopg.Connection]:
@@ -175,7 +203,7 @@ class PostgresServer:
         with psycopg.connect(self._admin_url, autocommit=True, connect_timeout=10) as connection:
             yield connection
 
-    def _execute(self, statement: str, *values: str) -> object:
+    def _execute(self, statement: str, *values: str | list[int]) -> object:
         with self._connect() as connection:
             cursor = connection.execute(statement.encode(), values or None)
             row = cursor.fetchone() if cursor.description else None
@@ -229,6 +257,10 @@ class PostgresDatabase:
         """Stop the server and start it; data stay."""
         self.stop()
         self.start()
+
+    def held(self) -> contextlib.AbstractContextManager[Callable[[], None]]:
+        """Let statements on its tables wait until the function that is given is called, or to the end."""
+        return self.server.held(self.name)
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:

@@ -11,7 +11,7 @@ from grader.chart import Chart
 from grader.client import closing, new_message, nonce
 from grader.lifetimes import lifetimes
 from grader.load import complaints, peak, rig, room_for
-from grader.patience import eventually
+from grader.patience import Stopwatch, eventually
 from grader.proxy import SERVED_BY
 from grader.refusals import BadSetting, challenged, refuses_settings
 from grader.replicas import Turns, balanced, connected, share_answers, share_limits, trio
@@ -23,6 +23,10 @@ lab = Lab(minutes=90, users=2, worker=True)
 
 KEPT_S = 600
 """Seconds for which tasks and idempotency keys are known at least."""
+
+
+PILING_UP = 0.6
+"""Seconds for which the database lets everybody wait, so that each process opens as many connections as it would."""
 
 
 # -- tasks -------------------------------------------------------------------------------------------------------------
@@ -245,15 +249,21 @@ def check_connections_are_bounded(services: Bench) -> None:
     """Under a burst PostgreSQL has at most DB_POOL_SIZE + DB_MAX_OVERFLOW + 1 connections from each process."""
     replicas = services.shared(trio)
     token = replicas[0].bearer(replicas[0].mint(replicas[0].settings.users[0].username))
-    to, database, counts = Turns(replicas), connected(replicas[0]), [0]
-    with closing([to(token).begin("GET", "/protected", timeout=30) for _ in range(90)]) as pendings:
+    to, database, counts, most = Turns(replicas), connected(replicas[0]), [0], 2 * len(replicas)
+    with (
+        database.held() as release,
+        closing([to(token).begin("GET", "/protected", timeout=30) for _ in range(90)]) as pendings,
+    ):
+        watch = Stopwatch()
+        while max(counts) <= most and watch.stop() - watch.starved < PILING_UP and watch.elapsed < 3 * PILING_UP:
+            counts.append(database.connections())
+        release()
         while not all(pending.answered(within=0.001) for pending in pendings):
             counts.append(database.connections())
         answers = [pending.result() for pending in pendings]
     counts.append(database.connections())
     for answer in answers:
         expect(answer).status(200)
-    most = 2 * len(replicas)
     said = f"Three processes with a pool of 1 + 0 held {max(counts)} connections; at most {most} are allowed."
     demand(max(counts) <= most, said, answers[-1:])
 
