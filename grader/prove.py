@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     today = time.strftime("%Y-%m-%d")
     add("--seed", default=today, metavar="S", help="what they are drawn by (default: the date)")
     add("--only", metavar="TEXT", help="those whose names contain a text")
-    usual = 1 + (os.cpu_count() or 1)
+    usual = 2 + (os.cpu_count() or 1)
     add("--jobs", type=int, default=usual, metavar="N", help=f"so many at once (default: {usual})")
     return parser
 

@@ -204,7 +204,7 @@ MUTANTS = [
         "Each replica has answers of its own",
         CACHE,
         "        key = self._key(caller, prompt)\n        flight =",
-        '        key = f"{id(self._flights)}{self._key(caller, prompt)}"\n        flight =',
+        '        key = self._key(caller, prompt) + str(__import__("os").getpid())\n        flight =',
         {check_replicas_share_answers},
     ),
     Mutant(
