@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from grader.api import Api
     from grader.bench import Bench
-    from grader.client import Caller, Exchange, burst, new_message, nonce
+    from grader.client import Caller
     from grader.declaration import Lab, check
+    from grader.exchange import Exchange, burst
     from grader.expectation import Broken, Inconclusive, Skip, demand, expect
+    from grader.messages import new_message, nonce
     from grader.provider import Fault, Provider
     from grader.stack import Stack
 
@@ -19,19 +21,19 @@ _HOMES = {
     "Bench": "bench",
     "Broken": "expectation",
     "Caller": "client",
-    "Exchange": "client",
+    "Exchange": "exchange",
     "Fault": "provider",
     "Inconclusive": "expectation",
     "Lab": "declaration",
     "Provider": "provider",
     "Skip": "expectation",
     "Stack": "stack",
-    "burst": "client",
+    "burst": "exchange",
     "check": "declaration",
     "demand": "expectation",
     "expect": "expectation",
-    "new_message": "client",
-    "nonce": "client",
+    "new_message": "messages",
+    "nonce": "messages",
 }
 
 __all__ = [

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 from grader.api import Api
 from grader.bench import Bench
-from grader.client import Exchange, nonce
+from grader.exchange import Exchange
 from grader.expectation import expect
+from grader.messages import nonce
 from grader.refusals import BadSetting, refuses_settings
 
 

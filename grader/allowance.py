@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from grader.client import Exchange, Prepared, burst
+from grader.exchange import Exchange, Prepared, burst
 from grader.expectation import Broken, Inconclusive, demand, expect
 from grader.patience import Stopwatch
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 
-from grader.client import Caller, Exchange, User
+from grader.client import Caller, User
+from grader.exchange import Exchange
 from grader.expectation import Broken, expect
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from grader.client import Exchange
+    from grader.exchange import Exchange
 
 MISSING = object()
 

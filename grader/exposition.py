@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from prometheus_client.parser import text_string_to_metric_families
 
 from grader.api import Api
-from grader.client import Exchange
+from grader.exchange import Exchange
 from grader.expectation import Broken, expect
 
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from grader.allowance import Tally, clear_of_boundary, retry_after
 from grader.api import Api
 from grader.bench import Bench
-from grader.client import Caller, Exchange, nonce
+from grader.client import Caller
+from grader.exchange import Exchange
 from grader.expectation import Inconclusive, demand, expect
+from grader.messages import nonce
 from grader.refusals import BadSetting, refuses_settings
 
 EXPENSIVE = "/expensive-operation"

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from grader.api import Api, Pool
 from grader.bench import Bench
-from grader.client import Caller, new_message
+from grader.client import Caller
 from grader.expectation import Skip
+from grader.messages import new_message
 from grader.outside import SPANS, Target, Unseen, unseen
 from grader.provider import ProviderError
 from grader.report import StartProblem

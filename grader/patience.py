@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from grader.client import Exchange
+from grader.exchange import Exchange
 from grader.expectation import Broken, Inconclusive
 
 GRACE = 0.5

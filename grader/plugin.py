@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from grader.api import Api
     from grader.bench import Bench
     from grader.chart import Chart
-    from grader.client import Exchange
     from grader.course import Chapter
+    from grader.exchange import Exchange
     from grader.provider import Provider
     from grader.stack import Stack
     from grader.supervisor import Process

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from grader.client import new_message
 from grader.expectation import demand, expect
+from grader.messages import new_message
 
 if TYPE_CHECKING:
     from grader.bench import Bench
-    from grader.client import Exchange
+    from grader.exchange import Exchange
 
 PROVIDER_ROUTES = ("/chat", "/chat/stream", "/summarize", "/batch-process")
 """The routes of labs 2 to 4 that lead to the model."""

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from grader.allowance import Tally, clear_of_boundary
-from grader.client import burst, new_message, nonce
+from grader.exchange import burst
 from grader.expectation import Skip, demand, expect
+from grader.messages import new_message, nonce
 from grader.parts import PartMissingError
 from grader.proxy import LoadBalancer
 from grader.sqlite import SqliteDatabase

@@ -9,7 +9,8 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from grader.client import User, nonce
+from grader.client import User
+from grader.messages import nonce
 
 KEYS_PER_ROLE = {"user": 260, "admin": 12, "guest": 12}
 ROLES_OF_USERS = ("user", "admin", "guest", "user", "admin", "user", "user", "guest", "user", "user")

@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from grader.client import nonce
 from grader.generator import Result, Shot
+from grader.messages import nonce
 from grader.usage import Usage, usage_of
 from grader.verdict import percentile
 

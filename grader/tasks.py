@@ -7,15 +7,16 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from grader.client import nonce
 from grader.expectation import Broken, demand, expect
+from grader.messages import nonce
 from grader.patience import Stopwatch, eventually
 from grader.provider import Fault
 
 if TYPE_CHECKING:
     from grader.api import Api
     from grader.bench import Bench
-    from grader.client import Caller, Exchange
+    from grader.client import Caller
+    from grader.exchange import Exchange
     from grader.provider import Call
     from grader.supervisor import Process
 
@@ -92,8 +93,8 @@ class Story:
     """What became of a few tasks and of the workers that had them in hand; nothing is judged yet.
 
     With QUEUE_MAX=2 two tasks are handed in while no worker runs, then one too many, then the first one again. The web
-    process is replaced. A worker begins the first task and is killed in mid-call; another one finds the rest, and one
-    more task whose models hang.
+    process is replaced by one with QUEUE_MAX=3. A worker begins the first task and is killed in mid-call; another one
+    finds the rest, and a third task, whose models hang. When all have ended there is room again.
     """
 
     caller: Caller
@@ -103,10 +104,11 @@ class Story:
     known: Exchange
     early_calls: int
     held: bool
-    second_done: Exchange
-    freed: Exchange
+    hanging: Exchange
     failed: Exchange | None
+    second_done: Exchange
     first_done: Exchange
+    freed: Exchange
     calls: list[Call]
 
 
@@ -129,17 +131,19 @@ def story(bench: Bench) -> Story:
     tasks = accepted(first), accepted(second)
     early = len(provider.wait_for(1, tag, timeout=SEEN_WITHOUT_WORKER))
     api.service.stop()
-    api = bench.another(api)
+    api = bench.another(api, QUEUE_MAX="3")
     caller = caller.at(api.address)
     held = _killed_in_mid_call(bench, api, f"{tag} first")
     worker = bench.worker(api)
     with provider.fault(Fault.hang(), f"{tag} hanging"):
-        second_done = settled(caller, tasks[1], DEATH_LIMIT, worker)
-        freed = _as_soon_as_there_is_room(caller, f"{tag} hanging")
-        failed = settled(caller, accepted(freed), 2 * 2 + 10, worker) if freed.status == 202 else None
+        hanging = hand_in(caller, f"{tag} hanging")
+        provider.wait_for(1, f"{tag} hanging", timeout=DEATH_LIMIT)  # its time runs once a worker is there
+        failed = settled(caller, accepted(hanging), 2 * 2 + 10, worker) if hanging.status == 202 else None
+    second_done = settled(caller, tasks[1], DEATH_LIMIT, worker)
     first_done = settled(caller, tasks[0], DEATH_LIMIT, worker)
-    calls = provider.calls(tag)
-    return Story(caller, first, second, full, known, early, held, second_done, freed, failed, first_done, calls)
+    freed = _as_soon_as_there_is_room(caller, f"{tag} last")
+    before = (first, second, full, known, early, held)
+    return Story(caller, *before, hanging, failed, second_done, first_done, freed, provider.calls(tag))
 
 
 def _as_soon_as_there_is_room(caller: Caller, message: str) -> Exchange:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 
-from grader.client import nonce
 from grader.expectation import Broken, expect
+from grader.messages import nonce
 
 if TYPE_CHECKING:
     from grader.api import Api
-    from grader.client import Exchange
+    from grader.exchange import Exchange
 
 CLAIMS = ("sub", "iss", "aud", "iat", "exp")
 """The claims of the contract."""

@@ -15,8 +15,8 @@ import pytest
 
 from grader import limits
 from grader.bench import Bench
-from grader.client import reseed
 from grader.course import CHECKS, Chapter
+from grader.messages import reseed
 from grader.plugin import Collector
 from grader.provider import ProviderProcess
 from grader.report import StartProblem

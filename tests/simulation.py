@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from grader import allowance, api, client, limited, patience, wire
+from grader import allowance, api, exchange, limited, messages, patience, wire
 from grader import settings as drawn
 from grader.api import Api, Pool
 from grader.checks import lab_04_rate_limiting, lab_05_caching
@@ -31,7 +31,7 @@ from tests.limiters import Moment
 CLOCKED: tuple[ModuleType, ...] = (
     allowance,
     api,
-    client,
+    exchange,
     limited,
     patience,
     wire,
@@ -306,7 +306,7 @@ def converse(talks: Sequence[Talk], *, until: float | None = None) -> bool:
 def inside(bench: Bench) -> Iterator[None]:
     """Let the grader live in the bench's world."""
     world = bench.world
-    client.reseed(str(world.chance.random()))
+    messages.reseed(str(world.chance.random()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(drawn, "KEYS_PER_ROLE", {"user": 12, "admin": 2, "guest": 2})
         for module in CLOCKED:

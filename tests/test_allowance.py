@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from grader.allowance import Tally, announced, retry_after
-from grader.client import Exchange
+from grader.exchange import Exchange
 from grader.expectation import Broken, Inconclusive
 
 

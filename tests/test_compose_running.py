@@ -19,9 +19,9 @@ import httpx
 import pytest
 import yaml
 
-from grader.client import new_message
 from grader.course import ROOT
 from grader.deployment.engine import find_engine
+from grader.messages import new_message
 from tests.compose.project import Project, copy_course, fetch, until
 
 LIGHT = ("redis", "postgres", "provider", "api", "lb", "jupyter")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from grader.client import new_message
+from grader.messages import new_message
 from tests.compose.project import fetch, until
 from tests.local import Local, make, opened
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from grader.client import Exchange
+from grader.exchange import Exchange
 from grader.expectation import Broken
 from grader.refusals import PROVIDER_ROUTES, alike, challenged, valid_body
 

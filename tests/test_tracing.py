@@ -15,7 +15,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from grader import expect
-from grader.client import new_message
+from grader.messages import new_message
 from grader.submission import Submission
 from grader.tasks import ROUTE, accepted, settled
 from grader.worker import start_workshop

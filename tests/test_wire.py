@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from grader.client import Caller, Pending
+from grader.client import Caller
+from grader.exchange import Pending
 
 Talk = tuple[Pending, socket.socket]
 

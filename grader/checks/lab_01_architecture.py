@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from grader import Api, Bench, Lab, Provider, check, demand, expect
-from grader.client import Pending
+from grader.exchange import Pending
 from grader.patience import Stopwatch
 from grader.provider import Gate
 

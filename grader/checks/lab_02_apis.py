@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from grader import Api, Bench, Caller, Exchange, Fault, Lab, Provider, check, demand, expect, new_message, nonce
-from grader.client import Stream, closing
+from grader.exchange import Stream, closing
 from grader.patience import Stopwatch
 
 # Faults of this lab must not open lab 7's breaker for the checks that follow.

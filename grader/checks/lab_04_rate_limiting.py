@@ -19,7 +19,6 @@ from grader.allowance import (
     sleep_until,
     surely,
 )
-from grader.client import nonce
 from grader.lifetimes import lasting, lifetimes
 from grader.limited import (
     EXPENSIVE,
@@ -34,6 +33,7 @@ from grader.limited import (
     verify_refusals,
     visit,
 )
+from grader.messages import nonce
 from grader.refusals import PROVIDER_ROUTES, challenged, valid_body
 
 # A window so long that next to nothing is gained while requests are counted, however busy the machine is.

@@ -24,7 +24,7 @@ from grader import (
     nonce,
 )
 from grader.allowance import Surplus, Tally, clear_of_boundary, surely
-from grader.client import closing
+from grader.exchange import closing
 from grader.patience import Stopwatch
 
 lab = Lab(minutes=60, env={"BREAKER_FAILURES": "1000"}, parts=2)

@@ -9,9 +9,10 @@ import time
 from typing import Any
 
 from grader import Api, Bench, Broken, Caller, Exchange, Fault, Lab, Provider, Stack, check, demand, expect
-from grader.client import closing, new_message, nonce
+from grader.exchange import closing
 from grader.exposition import Reading
 from grader.logbook import Logbook, Record, verify
+from grader.messages import new_message, nonce
 from grader.patience import Stopwatch, eventually
 from grader.ports import ReservedPort
 

@@ -6,10 +6,11 @@ import math
 import time
 
 from grader import Api, Bench, Caller, Exchange, Fault, Lab, Provider, Stack, check, demand, expect
-from grader.client import closing, new_message, nonce
+from grader.exchange import closing
+from grader.messages import new_message, nonce
 from grader.patience import Stopwatch, eventually
 
-lab = Lab(minutes=75, users=3, env={"BREAKER_FAILURES": "1000", "LLM_TIMEOUT_S": "2"}, parts=3)
+lab = Lab(minutes=75, users=3, env={"BREAKER_FAILURES": "1000", "LLM_TIMEOUT_S": "2"}, parts=4)
 
 MOST_CALLS = 4
 

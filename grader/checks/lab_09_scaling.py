@@ -8,9 +8,10 @@ from collections.abc import Callable
 from grader import Api, Bench, Exchange, Fault, Inconclusive, Lab, Provider, burst, check, demand, expect
 from grader.allowance import surely
 from grader.chart import Chart
-from grader.client import closing, new_message, nonce
+from grader.exchange import closing
 from grader.lifetimes import lifetimes
 from grader.load import complaints, peak, rig, room_for
+from grader.messages import new_message, nonce
 from grader.patience import Stopwatch, eventually
 from grader.proxy import SERVED_BY
 from grader.refusals import BadSetting, challenged, refuses_settings
@@ -421,7 +422,7 @@ def check_killed_workers_lose_nothing(services: Bench) -> None:
 def check_hanging_tasks_fail(services: Bench) -> None:
     """When all models hang the task is failed within 2 T + 10 s."""
     told = services.shared(story)
-    demand(told.failed is not None, "The task was not accepted.", [told.freed])
+    demand(told.failed is not None, "The task was not accepted.", [told.hanging])
     for exchange in [told.failed] if told.failed else []:
         expect(exchange).field("status", "failed").field("result", None)
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from grader.client import closing, nonce
+from grader.exchange import closing
 from grader.expectation import Broken, demand, expect
 from grader.exposition import Reading
 from grader.incidents.incident import Edit, Incident
 from grader.incidents.production import PATIENCE, gathered
+from grader.messages import nonce
 from grader.tasks import accepted, hand_in
 
 if TYPE_CHECKING:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from grader.client import closing, new_message, nonce
+from grader.exchange import closing
 from grader.expectation import demand, expect
 from grader.incidents.incident import Edit, Incident
 from grader.incidents.production import PATIENCE, SOON, gathered
+from grader.messages import new_message, nonce
 
 if TYPE_CHECKING:
     from grader.incidents.production import Production

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from grader.client import nonce
 from grader.expectation import demand, expect
 from grader.incidents.incident import Edit, Incident
+from grader.messages import nonce
 from grader.provider import Fault
 
 if TYPE_CHECKING:

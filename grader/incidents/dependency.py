@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from grader.client import burst, new_message, nonce
+from grader.exchange import burst
 from grader.expectation import Broken, Inconclusive, demand, expect
 from grader.incidents.incident import Edit, Incident
 from grader.incidents.traffic import FREQUENT
+from grader.messages import new_message, nonce
 from grader.patience import Stopwatch
 from grader.provider import Fault
 from grader.tasks import accepted, hand_in, last_words, look, settled

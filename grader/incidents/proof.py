@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from grader.client import new_message
 from grader.expectation import Broken, Inconclusive, Skip, demand, expect
 from grader.incidents.plan import BadPlanError, Plan
 from grader.incidents.production import Production, running
+from grader.messages import new_message
 from grader.parts import PartFailedError, PartMissingError
 from grader.service import StartFailedError
 from grader.submission import BadSubmissionError
 
 if TYPE_CHECKING:
     from grader.bench import Bench
-    from grader.client import Exchange
+    from grader.exchange import Exchange
     from grader.incidents.incident import Incident
 
 
