@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from grader import limits, tree
 
@@ -91,10 +91,33 @@ def run_forked(order: Mapping[str, Any], output: int, parent: int, go_inside: Ca
     limits.apply(order["limits"])
     go_inside()
     _forget_the_past()
-    if "argv" in order:
-        _work(order["argv"])
+    try:
+        if "argv" in order:
+            _work(order["argv"])
+        else:
+            _serve(order["app"], factory=order["factory"], listener=order["fds"][0])
+    except SystemExit as leaving:
+        _leave(leaving.code)
     else:
-        _serve(order["app"], factory=order["factory"], listener=order["fds"][0])
+        _leave(0)
+
+
+def _leave(code: object) -> NoReturn:
+    """End as the interpreter does, but leave its modules as they are: to take them apart is to copy every warm page."""
+    import atexit  # noqa: PLC0415  # few services end by themselves
+    import threading  # noqa: PLC0415
+
+    if not isinstance(code, int | None):
+        sys.stderr.write(f"{code}\n")
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  # in this order: Py_FinalizeEx
+    atexit._run_exitfuncs()  # noqa: SLF001
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):  # nobody reads any more
+        code = code or 120
+    os._exit((code or 0) & 0xFF)
 
 
 def _take_descriptors(output: int, kept: Collection[int]) -> None:
