@@ -21,7 +21,7 @@ from grader.api import Api, Pool
 from grader.expectation import Broken
 from grader.ports import ReservedPort
 from grader.service import SHARE, START_LIMIT, Service, StartFailedError, base_environment, listen
-from grader.settings import Settings
+from grader.settings import CALLERS, Settings
 from grader.sqlite import SqliteDatabase
 from grader.submission import Submission
 
@@ -54,6 +54,9 @@ class Exit:
 
 class Bench:
     """Starts services with settings of their own, each with its own Redis and SQL database, and ends them."""
+
+    callers = CALLERS
+    """API keys of role user that its services are started with."""
 
     outside = False
     """Whether the main service is somebody else's, whose output cannot be read."""
@@ -296,13 +299,13 @@ class Bench:
         return Exit(code, service.lines())
 
     def end(self) -> None:
-        """End every service that was started here."""
+        """End every service that was started here, at once: how services end is for checks to see."""
         for sibling in self._siblings:
             sibling.end()
         for service in self._started:
-            service.stop(grace=1.0)
+            service.stop(grace=0)
         for process in self._processes:
-            process.stop(1.0)
+            process.stop(grace=0)
         self._started.clear()
         self._processes.clear()
 
@@ -318,10 +321,10 @@ class Bench:
     def end_since(self, mark: int) -> None:
         """End the services and workers that were started since a mark."""
         for process in self._processes:
-            process.stop(0.3)
+            process.stop(grace=0)
         self._processes.clear()
         for service in self._started[mark:]:
-            service.stop(grace=0.3)
+            service.stop(grace=0)
         del self._started[mark:]
 
     def _serve(self, settings: Settings, name: str) -> Service:
@@ -349,7 +352,7 @@ class Bench:
             "OPENAI_BASE_URL": self.provider.base_url,
             "OPENAI_API_KEY": self.provider.api_key,
         }
-        return Settings.draw(users=users, changes={**given, **changes}, rng=self.rng), sql
+        return Settings.draw(users=users, changes={**given, **changes}, rng=self.rng, callers=self.callers), sql
 
     def _environment(self, settings: Settings) -> dict[str, str]:
         return self._surroundings() | dict(settings.env)

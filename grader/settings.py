@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 from grader.client import User
 from grader.messages import nonce
 
-KEYS_PER_ROLE = {"user": 260, "admin": 12, "guest": 12}
+CALLERS = 100
+"""API keys of role user that a service is started with, unless a check needs more."""
+
+OTHER_KEYS = {"admin": 12, "guest": 12}
 ROLES_OF_USERS = ("user", "admin", "guest", "user", "admin", "user", "user", "guest", "user", "user")
 """Roles of seeded users, in the order in which a start asks for one, two, three … users."""
 
@@ -35,10 +38,13 @@ class Settings:
     users: tuple[User, ...] = field(repr=False)
 
     @classmethod
-    def draw(cls, *, users: int, changes: Mapping[str, str | None], rng: random.Random) -> Settings:
+    def draw(
+        cls, *, users: int, changes: Mapping[str, str | None], rng: random.Random, callers: int = CALLERS
+    ) -> Settings:
         """Draw limits, keys, users and secrets. ``changes`` replaces variables; ``None`` leaves one out."""
         people = tuple(_user(role) for role in ROLES_OF_USERS[:users])
-        keys = tuple(_key(role) for role, count in KEYS_PER_ROLE.items() for _ in range(count))
+        counts = {"user": callers, **OTHER_KEYS}
+        keys = tuple(_key(role) for role, count in counts.items() for _ in range(count))
         env: dict[str, str] = {
             "LLM_MODEL": "lab-large",
             "LLM_FALLBACK_MODEL": "lab-small",

@@ -55,6 +55,7 @@ class Target:
     """A service under load, with provider accounts and callers of its own."""
 
     def __init__(self, bench: Bench) -> None:
+        bench.callers = CALLERS
         self.api = bench.start(users=0, database="sqlite", **SETTINGS)
         self.provider = bench.provider
         self.provider.latency(LATENCY)

@@ -308,7 +308,7 @@ def inside(bench: Bench) -> Iterator[None]:
     world = bench.world
     messages.reseed(str(world.chance.random()))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drawn, "KEYS_PER_ROLE", {"user": 12, "admin": 2, "guest": 2})
+        patch.setattr(drawn, "OTHER_KEYS", {"admin": 2, "guest": 2})
         for module in CLOCKED:
             if hasattr(module, "time"):
                 patch.setattr(module, "time", world.time)
