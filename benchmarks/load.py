@@ -18,7 +18,7 @@ from grader.picture import save
 from grader.submission import Submission
 from grader.target import CALLERS, Block, Target
 from grader.verdict import percentile
-from grader.worker import start_workshop
+from grader.workshop import start_workshop
 
 SHARES = (0.25, 0.5, 0.75, 0.9, 1.0, 1.1)
 SECONDS = 4.0

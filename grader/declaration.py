@@ -21,7 +21,7 @@ class Lab:
     """
 
     minutes: int
-    users: int = 2
+    users: int = 0
     env: Mapping[str, str] = field(default_factory=dict)
     database: str = "sqlite"
     worker: bool = False
@@ -42,6 +42,7 @@ class Check:
     timeout: float
     exclusive: bool
     ahead: tuple[Callable[[Any], Any], ...]
+    waits: float
 
     @property
     def name(self) -> str:
@@ -56,7 +57,7 @@ class Check:
     @property
     def line(self) -> int:
         """Line of the definition; results come in this order."""
-        return int(inspect.getsourcelines(self.function)[1])
+        return self.function.__code__.co_firstlineno
 
 
 def check(
@@ -70,6 +71,7 @@ def check(
     timeout: float = 60.0,
     exclusive: bool = False,
     ahead: Sequence[Callable[[Any], Any]] = (),
+    waits: float = 0.0,
 ) -> Callable[[CheckFunction], CheckFunction]:
     """Declare a check.
 
@@ -77,7 +79,8 @@ def check(
     and carries no points. ``load`` checks run alone, after all others. ``timing`` checks are run once more when they
     were inconclusive. ``timeout`` ends a check that hangs (seconds). An ``exclusive`` check disturbs what its lab's
     other checks share and runs after them. What stands in ``ahead`` takes long and is begun when the lab begins; the
-    check gets it by ``services.shared(function)``.
+    check gets it by ``services.shared(function)``. A check ``waits`` about so many seconds for something else than a
+    processor; the parts of a lab are made alike by it, and what waits long is begun first.
     """
 
     def declare(function: CheckFunction) -> CheckFunction:
@@ -92,6 +95,7 @@ def check(
             timeout=timeout,
             exclusive=exclusive,
             ahead=tuple(ahead),
+            waits=waits,
         )
         function.check = declared  # type: ignore[attr-defined]
         return function

@@ -19,7 +19,7 @@ from grader.service import StartFailedError
 from grader.submission import Submission
 from grader.supervisor import SupervisorError
 from grader.target import LATENCY, SETTINGS
-from grader.worker import start_workshop
+from grader.workshop import start_workshop
 
 if TYPE_CHECKING:
     from grader.api import Api

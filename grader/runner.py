@@ -3,68 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import multiprocessing.connection
 import os
 import shutil
 import tempfile
 import time
-import warnings
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grader.course import Chapter, Course
 from grader.report import OWN_MACHINE, CheckResult, LabResult, Outcome, Progress, Report, StartProblem
+from grader.shift import Labwork, Part, Shift, divided
 from grader.submission import Submission
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-    from multiprocessing.process import BaseProcess
-
     from grader.chart import Chart
     from grader.declaration import Check
     from grader.worker import Workshop
-
-_FORK = multiprocessing.get_context("fork")
-
-PATIENCE_WITH_A_SILENT_LAB = 300.0
-"""Seconds without news after which a lab's worker is given up."""
-
-
-@dataclass(frozen=True)
-class _Part:
-    """The checks of one lab that one worker runs."""
-
-    chapter: Chapter
-    names: frozenset[str]
-    load: bool
-    number: int
-
-    @property
-    def checks(self) -> list[Check]:
-        """Its checks in file order."""
-        return [check for check in self.chapter.checks if check.name in self.names]
-
-    @property
-    def waits(self) -> bool:
-        """Whether something is begun for it that takes long."""
-        return any(check.ahead for check in self.checks)
-
-
-@dataclass
-class _Labwork:
-    """Checks under way in a worker process."""
-
-    part: _Part
-    process: BaseProcess
-    news: Connection
-    results: list[CheckResult] = field(default_factory=list)
-    current: tuple[str, str] = ("", "")
-    started: float = field(default_factory=time.monotonic)
-    heard: float = field(default_factory=time.monotonic)
 
 
 class Run:
@@ -113,7 +71,7 @@ class Run:
             with contextlib.ExitStack() as ending:
                 with self.phase("set-up"):
                     workshop, copy = self._set_up(directory, chapters, shared, ending)
-                self._grade(workshop, copy, chapters, load=load)
+                self._grade(workshop, copy, chapters, load=load, ahead=shared is None)
                 ending.enter_context(self.phase("tear-down"))
         finally:
             shutil.rmtree(directory, ignore_errors=True)
@@ -125,7 +83,7 @@ class Run:
         shared: Workshop | None,
         ending: contextlib.ExitStack,
     ) -> tuple[Workshop, Submission]:
-        from grader.worker import start_workshop  # noqa: PLC0415  # imports the field's heavy libraries
+        from grader.workshop import start_workshop  # noqa: PLC0415  # imports the field's heavy libraries
 
         copy = self.submission.copy_to(directory / "submission")
         if shared is None:
@@ -138,17 +96,23 @@ class Run:
             self.isolation = f"strangers ({sandbox.walls})"
         return workshop, copy
 
-    def _grade(self, workshop: Workshop, copy: Submission, chapters: Sequence[Chapter], *, load: bool) -> None:
-        with self.phase("start"):  # single checks find out by themselves
-            self.problem = None if self.only else workshop.try_start(copy)
-        if self.problem is not None:
-            return
-        with self.phase("checks"):
-            self._all_labs(workshop, copy, chapters, load=False)
+    def _grade(
+        self, workshop: Workshop, copy: Submission, chapters: Sequence[Chapter], *, load: bool, ahead: bool
+    ) -> None:
+        """Try to start the service, then check; ``ahead`` begins the labs while the first imports are under way."""
+        with self._shift(workshop, copy, chapters, load=False).ended() as shift:
+            with self.phase("start"):
+                if ahead:
+                    shift.begin()
+                self.problem = None if self.only else workshop.try_start(copy)  # single checks find out by themselves
+            if self.problem is not None:
+                return
+            with self.phase("checks"):
+                self._finish(shift, chapters, load=False)
         heavy = [chapter for chapter in chapters if any(self._wanted(check, load=True) for check in chapter.checks)]
         if load and heavy:
-            with self.phase("load"):
-                self._all_labs(workshop, copy, heavy, load=True)
+            with self.phase("load"), self._shift(workshop, copy, heavy, load=True).ended() as shift:
+                self._finish(shift, heavy, load=True)
         elif heavy:
             self._waive_load(heavy)
 
@@ -177,68 +141,26 @@ class Run:
                 )
                 self._keep(skipped)
 
-    def _all_labs(self, workshop: Workshop, copy: Submission, chapters: Sequence[Chapter], *, load: bool) -> None:
-        """Run labs side by side, long ones in several parts, first those that wait for something; load comes alone."""
+    def _shift(self, workshop: Workshop, copy: Submission, chapters: Sequence[Chapter], *, load: bool) -> Shift:
+        """Lay out labs side by side, long ones in several parts, those that wait long first; load comes alone."""
+        from grader.worker import perform  # noqa: PLC0415  # as above
+
         parts = [part for chapter in chapters for part in self._parts(chapter, load=load)]
-        waiting = sorted(parts, key=lambda part: (not part.waits, -part.chapter.lab.parts, -len(part.names)))
+        parts.sort(key=lambda part: -part.waits)
+        work = partial(perform, workshop, copy)
+        return Shift(parts, at_once=1 if load else self.jobs, perform=work, hear=self._take)
+
+    def _finish(self, shift: Shift, chapters: Sequence[Chapter], *, load: bool) -> None:
         for chapter in chapters:
             count = sum(self._wanted(check, load=load) for check in chapter.checks)
             self.progress.lab_started(chapter.number, chapter.slug, chapter.title, count)
-        working: list[_Labwork] = []
-        try:
-            while waiting or working:
-                while waiting and len(working) < (1 if load else self.jobs):
-                    working.append(self._begin(workshop, copy, waiting.pop(0)))
-                working = self._listen(working)
-        finally:
-            for labwork in working:
-                labwork.process.terminate()
+        shift.finish()
 
-    def _parts(self, chapter: Chapter, *, load: bool) -> list[_Part]:
-        names = [check.name for check in chapter.checks if self._wanted(check, load=load)]
-        count = 1 if load or self.only else chapter.lab.parts
-        return [_Part(chapter, frozenset(names[first::count]), load, first) for first in range(count) if names[first:]]
+    def _parts(self, chapter: Chapter, *, load: bool) -> list[Part]:
+        checks = [check for check in chapter.checks if self._wanted(check, load=load)]
+        return divided(chapter, checks, 1 if load or self.only else chapter.lab.parts, load=load)
 
-    def _begin(self, workshop: Workshop, copy: Submission, part: _Part) -> _Labwork:
-        from grader.worker import perform  # noqa: PLC0415  # as above
-
-        ours, theirs = _FORK.Pipe(duplex=False)
-        name = f"{part.chapter.stem}-{'load' if part.load else 'checks'}{part.number or ''}"
-        options = {"name": name, "load": part.load, "only": part.names}
-        process = _FORK.Process(
-            target=perform, args=(workshop, copy, part.chapter, theirs), kwargs=options, daemon=True
-        )
-        with warnings.catch_warnings():  # the only other thread draws the live report, which the fork never touches
-            warnings.simplefilter("ignore", DeprecationWarning)
-            process.start()
-        theirs.close()
-        return _Labwork(part, process, ours)
-
-    def _listen(self, working: list[_Labwork]) -> list[_Labwork]:
-        """Take in news of the labs under way; return those that go on."""
-        ready = multiprocessing.connection.wait([labwork.news for labwork in working], timeout=1.0)
-        going_on = []
-        for labwork in working:
-            done = self._hear(labwork) if labwork.news in ready else self._given_up(labwork)
-            if done:
-                labwork.process.join(10)
-                number = labwork.part.chapter.number
-                self.seconds[number] = max(self.seconds.get(number, 0.0), time.monotonic() - labwork.started)
-            else:
-                going_on.append(labwork)
-        return going_on
-
-    def _hear(self, labwork: _Labwork) -> bool:
-        labwork.heard = time.monotonic()
-        try:
-            kind, value = labwork.news.recv()
-        except (EOFError, OSError):
-            self._fill_in(labwork, "The lab's checks ended unexpectedly.")
-            return True
-        self._take(labwork, kind, value)
-        return bool(kind == "done")
-
-    def _take(self, labwork: _Labwork, kind: str, value: Any) -> None:  # noqa: ANN401  # each kind has its own
+    def _take(self, labwork: Labwork, kind: str, value: Any) -> None:  # noqa: ANN401  # each kind has its own
         match kind:
             case "check_started":
                 labwork.current = value
@@ -257,15 +179,11 @@ class Run:
                 self.notes.append(value)
             case "problem":
                 self._fill_in(labwork, value)
+            case "ended":
+                number = labwork.part.chapter.number
+                self.seconds[number] = max(self.seconds.get(number, 0.0), value)
 
-    def _given_up(self, labwork: _Labwork) -> bool:
-        if time.monotonic() - labwork.heard < PATIENCE_WITH_A_SILENT_LAB:
-            return False
-        labwork.process.terminate()
-        self._fill_in(labwork, f"The check {labwork.current[0]!r} did not end.")
-        return True
-
-    def _fill_in(self, labwork: _Labwork, why: str) -> None:
+    def _fill_in(self, labwork: Labwork, why: str) -> None:
         """Give every check without a result an error; none is ever lost."""
         known = {result.name for result in labwork.results}
         for check in labwork.part.checks:
@@ -307,8 +225,8 @@ def _skipped(result: CheckResult, earlier: CheckResult) -> CheckResult:
 
 
 def default_jobs() -> int:
-    """Labs that are checked at once: checks wait more than they work."""
-    return 5 + 2 * (os.cpu_count() or 1)
+    """Parts of labs that are checked at once: checks wait more than they work, and processors that race are slower."""
+    return 4 + 2 * (os.cpu_count() or 1)
 
 
 def grade(

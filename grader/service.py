@@ -38,45 +38,6 @@ START_LIMIT = 10.0
 COMMAND_LIMIT = 30.0
 """Seconds for a start command of the learner's: nothing is preloaded, and some servers import twice."""
 
-PRELOAD = (
-    "uvicorn.lifespan.on",
-    "uvicorn.loops.uvloop",
-    "uvicorn.protocols.http.httptools_impl",
-    "fastapi",
-    "fastapi.responses",
-    "pydantic_settings",
-    "multipart",
-    "uvicorn.protocols.websockets.auto",
-    "anyio._backends._asyncio",
-    "h11",
-    "httpcore2",
-    "numpy",
-    "openai.resources.chat.completions.completions",
-    "openai.resources.embeddings",
-    "langchain_openai",
-    "langchain_core.prompts",
-    "redis.asyncio",
-    "sqlalchemy.ext.asyncio",
-    "aiosqlite",
-    "sqlalchemy.dialects.sqlite.aiosqlite",
-    "structlog",
-    "prometheus_client",
-    "jwt",
-    "pwdlib.hashers.argon2",
-)
-"""Imports that services share; paid for once a run, then every start is a fork."""
-
-PRELOAD_FOR_WORKERS = (
-    "celery.bin.celery",
-    "celery.apps.worker",
-    "celery.concurrency.prefork",
-    "celery.worker.consumer.consumer",
-    "kombu.transport.redis",
-    "sqlalchemy.dialects.postgresql.psycopg",
-    "psycopg",
-)
-"""Imports of background workers, and of services that share a PostgreSQL with them."""
-
 
 class StartFailedError(Exception):
     """The service did not come up; ``problem`` explains it."""

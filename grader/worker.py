@@ -6,22 +6,21 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from grader import limits
 from grader.bench import Bench
 from grader.course import CHECKS, Chapter
 from grader.messages import reseed
 from grader.plugin import Collector
 from grader.provider import ProviderProcess
 from grader.report import StartProblem
-from grader.sandbox import Sandbox
-from grader.service import PRELOAD, PRELOAD_FOR_WORKERS, StartFailedError
+from grader.service import StartFailedError
+from grader.shift import Part
 from grader.stack import Stack
 from grader.submission import Submission
 from grader.supervisor import Supervisor
@@ -88,43 +87,18 @@ class Workshop:
         return None
 
 
-@contextlib.contextmanager
-def start_workshop(directory: Path, seed: int, *, isolate: bool = False, workers: bool = True) -> Iterator[Workshop]:
-    """Start what all labs share; end it, and everything that was started through it, at the end.
-
-    ``isolate`` keeps learners' processes in a sandbox; raises ``CannotIsolateError`` where there can be none.
-    ``workers`` makes it ready for labs with background workers, too.
-    """
-    limits.raise_open_files()
-    sandbox = Sandbox.at(directory) if isolate else None
-    preload = PRELOAD + PRELOAD_FOR_WORKERS if workers else PRELOAD
-    with contextlib.ExitStack() as ending:
-        learners = ending.enter_context(Supervisor(preload=preload, sandbox=sandbox))
-        backends = ending.enter_context(Supervisor())
-        yield Workshop(directory, seed, backends, learners, ProviderProcess.start(backends, directory))
-
-
-def perform(
-    workshop: Workshop,
-    submission: Submission,
-    chapter: Chapter,
-    news: Connection,
-    *,
-    name: str,
-    load: bool,
-    only: Collection[str],
-) -> None:
-    """Check one lab in this process, a fork, and send news of it."""
+def perform(workshop: Workshop, submission: Submission, part: Part, news: Connection) -> None:
+    """Check a part of a lab in this process, a fork, and send news of it."""
     die_with_parent(signal.SIGTERM, os.getppid())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the grader decides what Ctrl-C means
     _be_silent()
-    reseed(f"{workshop.seed}-{name}")
+    reseed(f"{workshop.seed}-{part.name}")
 
     def tell(kind: str, value: Any) -> None:  # noqa: ANN401  # each kind has its own
         news.send((kind, value))
 
-    with workshop.bench(submission, name) as bench:
-        _check(chapter, Collector(bench, chapter, load=load, only=only, tell=tell))
+    with workshop.bench(submission, part.name) as bench:
+        _check(part.chapter, Collector(bench, part.chapter, load=part.load, only=part.names, tell=tell))
         bill = bench.provider.bill()
         amounts = ("calls", "prompt_tokens", "completion_tokens", "price_usd")
         tell("bill", {amount: getattr(bill, amount) for amount in amounts})

@@ -12,7 +12,8 @@ from pathlib import Path
 from grader.course import ROOT
 from grader.report import CheckResult, Outcome, Report
 from grader.runner import grade
-from grader.worker import Workshop, start_workshop
+from grader.worker import Workshop
+from grader.workshop import start_workshop
 
 SOLUTION = ROOT / "solutions" / "service"
 

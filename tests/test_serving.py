@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from grader import serving
-from grader.service import PRELOAD, listen
+from grader.service import listen
 from grader.supervisor import Limits, Process, Supervisor
+from grader.workshop import PRELOAD
 
 ENV = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
 SOON = 20.0

@@ -18,7 +18,7 @@ from grader import expect
 from grader.messages import new_message
 from grader.submission import Submission
 from grader.tasks import ROUTE, accepted, settled
-from grader.worker import start_workshop
+from grader.workshop import start_workshop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

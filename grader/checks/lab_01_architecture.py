@@ -110,6 +110,7 @@ def check_finishes_what_it_began(services: Bench, provider: Provider) -> None:
     ],
     needs=(check_stops_when_asked,),
     timeout=90,
+    waits=7,
 )
 def check_ends_though_a_request_hangs(services: Bench, provider: Provider) -> None:
     """The service has ended within 10 s of SIGTERM even while the provider keeps a request waiting."""

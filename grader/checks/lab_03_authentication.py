@@ -436,6 +436,7 @@ def check_right_logins_are_never_throttled(services: Bench) -> None:
     ],
     needs=(check_login_is_throttled,),
     ahead=(hasty,),
+    waits=5,
 )
 def check_the_throttle_ends(services: Bench) -> None:
     """The throttle ends LOGIN_WINDOW_S after the first failure, whatever was tried meanwhile."""

@@ -49,6 +49,7 @@ PROXY_HEADERS = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "True-Client-IP")
         "A dependency of the provider routes: it knows the caller and raises HTTPException(429).",
         'A 429 says when to come back: headers={"Retry-After": str(math.ceil(seconds))}, at least 1.',
     ],
+    waits=1,
 )
 def check_the_allowance_runs_out(api: Api, provider: Provider) -> None:
     """A caller's first RATE_LIMIT_REQUESTS requests pass; more are 429 with Retry-After, before any provider call."""
@@ -242,6 +243,7 @@ def check_refused_strangers_spend_nothing(api: Api) -> None:
     ],
     needs=(check_the_allowance_runs_out,),
     ahead=(brisk,),
+    waits=2,
 )
 def check_retry_after_is_a_promise(services: Bench) -> None:
     """Who waits for Retry-After seconds is let in, however often somebody knocked in between."""
@@ -269,6 +271,7 @@ def check_retry_after_is_a_promise(services: Bench) -> None:
     ],
     needs=(check_a_burst_does_not_slip_through,),
     ahead=(brisk,),
+    waits=5,
 )
 def check_no_moment_gives_more(services: Bench) -> None:
     """Neither after a pause nor around a full minute of the clock does a caller get more than is due."""
@@ -363,6 +366,7 @@ def check_expensive_operation_takes_tokens(api: Api) -> None:
         "Retry-After: what is lacking divided by the refill, rounded up.",
     ],
     needs=(check_expensive_operation_takes_tokens,),
+    waits=2,
 )
 def check_the_bucket_refills(api: Api) -> None:
     """An empty bucket refuses with a Retry-After that suffices; BUCKET_REFILL_PER_S fills it up to its capacity."""

@@ -128,6 +128,7 @@ def _wait(seconds: float) -> None:
     points=2,
     hints=["How old may an answer be?", "SET … EX CACHE_TTL_S, or keep the time of storing and compare it."],
     needs=(check_same_question_is_a_hit,),
+    waits=7,
 )
 def check_answers_expire(services: Bench, provider: Provider) -> None:
     """After CACHE_TTL_S an answer is no longer served while the provider works."""
@@ -427,6 +428,7 @@ def check_embedding_failures_harm_nobody(services: Bench, provider: Provider) ->
     hints=["Bounded, but not too small: the latest 100 of each caller must be found.", "Keep vectors in one array."],
     needs=(check_alike_is_a_hit,),
     timeout=120,
+    waits=7,
 )
 def check_hundred_are_remembered(services: Bench, provider: Provider) -> None:
     """At least the latest hundred answers of a caller are compared, and none older than CACHE_TTL_S."""

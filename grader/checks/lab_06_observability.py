@@ -16,7 +16,7 @@ from grader.messages import new_message, nonce
 from grader.patience import Stopwatch, eventually
 from grader.ports import ReservedPort
 
-lab = Lab(minutes=75, users=2, env={"BREAKER_FAILURES": "1000"})
+lab = Lab(minutes=75, users=1, env={"BREAKER_FAILURES": "1000"})
 
 SETTLING = 5.0
 GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -296,6 +296,7 @@ def told_of(api: Api, part: str, wanted: str, overall: tuple[str, ...], status: 
     ],
     needs=(check_probes_when_all_is_well,),
     exclusive=True,
+    waits=2,
 )
 def check_database_loss_is_seen(api: Api) -> None:
     """Without its database the service lives, is not ready and is unhealthy; and recovers when it is back."""
@@ -321,6 +322,7 @@ def all_well(api: Api) -> None:
     hints=["PING with a time limit.", "Redis is a soft dependency: say degraded, stay ready."],
     needs=(check_probes_when_all_is_well,),
     exclusive=True,
+    waits=3,
 )
 def check_redis_loss_is_seen(api: Api, stack: Stack) -> None:
     """Without Redis /health tells so, while the service lives and is ready; and recovers when it is back."""
@@ -336,6 +338,7 @@ def check_redis_loss_is_seen(api: Api, stack: Stack) -> None:
     hints=["GET /v1/models is free and proves that the provider answers.", "A completion as a probe costs money."],
     needs=(check_probes_when_all_is_well,),
     exclusive=True,
+    waits=3,
 )
 def check_provider_loss_is_seen(api: Api, provider: Provider) -> None:
     """When the provider refuses connections /health tells so, while the service lives and is ready."""

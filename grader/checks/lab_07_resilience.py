@@ -10,7 +10,7 @@ from grader.exchange import closing
 from grader.messages import new_message, nonce
 from grader.patience import Stopwatch, eventually
 
-lab = Lab(minutes=75, users=3, env={"BREAKER_FAILURES": "1000", "LLM_TIMEOUT_S": "2"}, parts=4)
+lab = Lab(minutes=75, users=1, env={"BREAKER_FAILURES": "1000", "LLM_TIMEOUT_S": "2"}, parts=3)
 
 MOST_CALLS = 4
 
@@ -60,6 +60,7 @@ def errors_of(api: Api, services: Bench, provider: Provider, canary: str) -> lis
         "Handlers for HTTPException, RequestValidationError and Exception; Starlette's own 404 and 405 need it too.",
         "Never str(error): title and status are enough; the log has the rest under the same request_id.",
     ],
+    waits=1,
 )
 def check_errors_are_problems(api: Api, services: Bench, provider: Provider) -> None:
     """Every error is an RFC 9457 problem with its request id, and shows nothing of the inside."""
@@ -124,6 +125,7 @@ def check_fallback_answers(api: Api, provider: Provider) -> None:
     points=2,
     hints=["ChatOpenAI waits for ever by default.", "timeout=…, max_retries=0, and asyncio.timeout around all."],
     needs=(check_fallback_answers,),
+    waits=1,
 )
 def check_slow_model_is_given_up(services: Bench, provider: Provider) -> None:
     """When the model hangs the fallback model answers, within two time-outs and 2 s."""
@@ -199,6 +201,7 @@ def check_hopeless_calls_are_not_repeated(api: Api, provider: Provider) -> None:
         "X-Cache: STALE, from_cache and degraded true; for the same caller, message and temperature only.",
     ],
     needs=(check_total_failure_is_503,),
+    waits=6,
 )
 def check_stale_answers_help(services: Bench, provider: Provider) -> None:
     """When every model fails, an earlier answer to the same question is served as STALE until CACHE_STALE_TTL_S."""
@@ -230,6 +233,7 @@ def check_stale_answers_help(services: Bench, provider: Provider) -> None:
         "A provider's Retry-After: 30 is no order to keep your caller waiting.",
     ],
     needs=(check_total_failure_is_503,),
+    waits=4,
 )
 def check_deadlines_hold(services: Bench, provider: Provider) -> None:
     """When all models hang, routes answer within 2 T + 2 s after at most 4 completions, a batch in thrice that."""
@@ -261,6 +265,7 @@ def check_deadlines_hold(services: Bench, provider: Provider) -> None:
     points=1,
     hints=["A stream may also hang in the middle: the time-out is to the first token and between two."],
     needs=(check_streams_fall_back,),
+    waits=1,
 )
 def check_stalled_streams_end(services: Bench, provider: Provider) -> None:
     """A stream that stalls in the middle for longer than the time-out ends with an error event."""
@@ -326,6 +331,7 @@ def check_breaker_opens(services: Bench, provider: Provider) -> None:
     points=2,
     hints=["'In a row': what does a good answer do to the count?"],
     needs=(check_breaker_opens,),
+    waits=1,
 )
 def check_breaker_counts_in_a_row(services: Bench, provider: Provider) -> None:
     """Failures that alternate with good answers never open the breaker."""
@@ -351,6 +357,7 @@ def check_breaker_counts_in_a_row(services: Bench, provider: Provider) -> None:
         "A good probe closes the breaker, a bad one opens it for another cool-down.",
     ],
     needs=(check_breaker_opens,),
+    waits=5,
 )
 def check_breaker_sends_one_probe(services: Bench, provider: Provider) -> None:
     """After the cool-down at most one request tries the model; a good answer closes the breaker, a bad one does not."""
@@ -405,6 +412,7 @@ def _quiet(opened: float, arrivals: list[float]) -> None:
         "No cache: a MISS. No limiter: count in the process until Redis is back.",
     ],
     exclusive=True,
+    waits=4,
 )
 def check_redis_loss_is_survived(services: Bench, stack: Stack) -> None:
     """Without Redis answers still come, at most 1 s later, still limited; with it back it is used again."""
@@ -499,6 +507,7 @@ def check_starts_without_its_dependencies(services: Bench, stack: Stack, provide
     hints=["When the process must end, an open stream deserves a last word: event: error."],
     needs=(check_streams_fall_back,),
     timeout=90,
+    waits=5,
 )
 def check_open_streams_end_with_an_error(services: Bench, provider: Provider) -> None:
     """A stream that is still open when the service must end gets an error event."""

@@ -279,6 +279,34 @@ def check_second_opinions(services: Bench, note: Callable[[str], None]) -> None:
 # -- the start commands, run ----
 
 
+def by_procfile(services: Bench) -> Api:
+    """Start the service by the Procfile's web command, which pays for its own imports."""
+    tree = Tree(services.submission.root)
+    line = web_line(tree)
+    if line is None:
+        raise Broken("The Procfile has no line that starts with `web:`.")
+    return services.command(as_run_here(lambda: runnable.of_procfile(tree, line.command)), LLM_TIMEOUT_S="20")
+
+
+def by_image(services: Bench) -> Api:
+    """Start the service by the Dockerfile's start command, with the image's variables."""
+    tree = Tree(services.submission.root)
+    if tree.image is None:
+        raise Broken("There is no Dockerfile that can be read.")
+    image = tree.image
+    words = as_run_here(lambda: runnable.of_image(tree, image))
+    demand(words, "The Dockerfile has neither CMD nor ENTRYPOINT.")
+    return services.command(words, given=runnable.environment(image), LLM_TIMEOUT_S="20")
+
+
+def as_run_here(words: Callable[[], list[str]]) -> list[str]:
+    """Return a start command as this machine can run it. Raises ``Skip`` where it cannot."""
+    try:
+        return words()
+    except NotRunnableError as problem:
+        raise Skip(str(problem)) from None
+
+
 def drains(api: Api, provider: Provider, *, whole_group: bool) -> None:
     """Send SIGTERM in mid-request: the answer still comes, nobody new is let in, and all ends in time."""
     service = api.service
@@ -328,14 +356,12 @@ def heard_from_outside(api: Api) -> None:
         "Is the application's name right, seen from this folder?",
     ],
     timeout=180,
+    ahead=(by_procfile,),
+    waits=2,
 )
 def check_procfile_command_runs(services: Bench, provider: Provider) -> None:
     """The Procfile's web command answers on $PORT from outside, and after SIGTERM finishes what it began."""
-    tree = Tree(services.submission.root)
-    line = web_line(tree)
-    if line is None:
-        raise Broken("The Procfile has no line that starts with `web:`.")
-    api = services.command(as_run_here(lambda: runnable.of_procfile(tree, line.command)), LLM_TIMEOUT_S="20")
+    api = services.shared(by_procfile)
     heard_from_outside(api)
     drains(api, provider, whole_group=True)
 
@@ -347,26 +373,14 @@ def check_procfile_command_runs(services: Bench, provider: Provider) -> None:
         "SIGTERM goes to the first process alone. With a shell in front, who tells the server?",
     ],
     timeout=180,
+    ahead=(by_image,),
+    waits=2,
 )
 def check_image_command_runs(services: Bench, provider: Provider) -> None:
     """The Dockerfile's start command answers on $PORT from outside, and SIGTERM reaches the server in mid-request."""
-    tree = Tree(services.submission.root)
-    if tree.image is None:
-        raise Broken("There is no Dockerfile that can be read.")
-    image = tree.image
-    words = as_run_here(lambda: runnable.of_image(tree, image))
-    demand(words, "The Dockerfile has neither CMD nor ENTRYPOINT.")
-    api = services.command(words, given=runnable.environment(image), LLM_TIMEOUT_S="20")
+    api = services.shared(by_image)
     heard_from_outside(api)
     drains(api, provider, whole_group=False)
-
-
-def as_run_here(words: Callable[[], list[str]]) -> list[str]:
-    """Return a start command as this machine can run it. Raises ``Skip`` where it cannot."""
-    try:
-        return words()
-    except NotRunnableError as problem:
-        raise Skip(str(problem)) from None
 
 
 # -- backup and restore, run ----
@@ -394,6 +408,7 @@ def check_backup_brings_sqlite_back(services: Bench) -> None:
         "pg_restore --clean --if-exists --single-transaction: all of it or nothing.",
     ],
     timeout=120,
+    waits=2,
 )
 def check_backup_brings_postgres_back(services: Bench, stack: Stack) -> None:
     """scripts/backup of a running service, a wipe, scripts/restore: the same logins as before (PostgreSQL)."""

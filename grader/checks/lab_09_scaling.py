@@ -20,7 +20,7 @@ from grader.supervisor import Process
 from grader.tasks import ROUTE, accepted, completed, hand_in, look, settled, story
 from grader.verdict import Verdict, growth
 
-lab = Lab(minutes=90, users=2, worker=True)
+lab = Lab(minutes=90, users=1, worker=True)
 
 KEPT_S = 600
 """Seconds for which tasks and idempotency keys are known at least."""
@@ -361,6 +361,7 @@ def check_scaling_settings_fail_fast(services: Bench) -> None:
     needs=(check_tasks_are_done,),
     ahead=(story,),
     timeout=180,
+    waits=15,
 )
 def check_a_worker_does_the_work(services: Bench) -> None:
     """Without a worker no task is begun; a web process that is replaced loses none; a worker does them all."""

@@ -147,7 +147,7 @@ def prove(words: Sequence[str]) -> int:
         print(f"There is nothing to prove yet: course incident start {case.incident.name}")
         return 2
     from grader.incidents import proof  # noqa: PLC0415  # starts servers
-    from grader.worker import start_workshop  # noqa: PLC0415
+    from grader.workshop import start_workshop  # noqa: PLC0415
 
     print(f"Starting {workspace.short(case.folder)} under the same fault and traffic …", flush=True)
     with (

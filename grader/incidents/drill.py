@@ -20,7 +20,7 @@ from grader.incidents.scene import Place, Scene
 from grader.incidents.traffic import begin
 from grader.submission import Submission
 from grader.supervisor import Supervisor
-from grader.worker import start_workshop
+from grader.workshop import start_workshop
 
 if TYPE_CHECKING:
     from grader.incidents.case import Case

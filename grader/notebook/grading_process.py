@@ -22,7 +22,8 @@ from grader.grade_command import SEEDS
 from grader.parts import PartFailedError, PartMissingError
 from grader.selection import UnknownLabError, select
 from grader.submission import BadSubmissionError
-from grader.worker import Workshop, start_workshop
+from grader.worker import Workshop
+from grader.workshop import start_workshop
 
 if TYPE_CHECKING:
     from grader.report import CheckResult, Report

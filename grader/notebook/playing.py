@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 from grader import playground, workspace
 from grader.notebook.client import Client
 from grader.notebook.model import Model
-from grader.service import PRELOAD, Service, StartFailedError, base_environment, listen
+from grader.service import Service, StartFailedError, base_environment, listen
 from grader.stack import Stack
 from grader.startup import explain
 from grader.submission import Submission
+from grader.workshop import PRELOAD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
