@@ -6,6 +6,7 @@ log lines, tracebacks and exit codes of uvicorn's own command.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -14,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from grader import limits, tree
 
@@ -97,27 +98,35 @@ def run_forked(order: Mapping[str, Any], output: int, parent: int, go_inside: Ca
         else:
             _serve(order["app"], factory=order["factory"], listener=order["fds"][0])
     except SystemExit as leaving:
-        _leave(leaving.code)
-    else:
-        _leave(0)
+        code = leaving.code or 0
+        _Ending.status = code & 0xFF if isinstance(code, int) else 1
+        raise
+    _Ending.status = 0
 
 
-def _leave(code: object) -> NoReturn:
-    """End as the interpreter does, but leave its modules as they are: to take them apart is to copy every warm page."""
-    import atexit  # noqa: PLC0415  # few services end by themselves
-    import threading  # noqa: PLC0415
+class _Ending:
+    """How this process, a fork of a warm interpreter, ends; ``None`` before that is known."""
 
-    if not isinstance(code, int | None):
-        sys.stderr.write(f"{code}\n")
-        code = 1
-    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  # in this order: Py_FinalizeEx
-    atexit._run_exitfuncs()  # noqa: SLF001
+    status: int | None = None
+
+
+def end_without_taking_apart() -> None:
+    """Let forks end before the interpreter takes its modules apart, which would copy every page that they share.
+
+    To be called before anything else is registered with `atexit`, so that what is ends before us.
+    """
+    atexit.register(_end)
+
+
+def _end() -> None:
+    if _Ending.status is None:
+        return
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-    except (OSError, ValueError):  # nobody reads any more
-        code = code or 120
-    os._exit((code or 0) & 0xFF)
+    except (OSError, ValueError):  # nobody reads any more; Python says it so
+        _Ending.status = _Ending.status or 120
+    os._exit(_Ending.status)
 
 
 def _take_descriptors(output: int, kept: Collection[int]) -> None:

@@ -158,6 +158,11 @@ FAILURES = {
     "no app": "apps = 1\n",
     "exit": "import sys\nsys.exit('no settings')\n",
     "exit code": "import sys\nprint('leaving')\nsys.exit(9)\n",
+    "last words": (
+        "import atexit, sys, threading\natexit.register(print, 'farewell')\n"
+        "threading.Thread(target=print, args=['thread']).start()\nsys.exit(300)\n"
+    ),
+    "broken farewell": "import atexit\natexit.register(int, 'farewell')\nraise SystemExit\n",
     "startup refuses": APP.replace("startup.complete", "startup.failed"),
     "own hook": "import sys\nsys.excepthook = lambda *_: print('hooked')\n1 / 0\n",
 }
