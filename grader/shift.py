@@ -113,6 +113,8 @@ class Shift:
         finally:
             for labwork in self._working:
                 labwork.process.terminate()
+            for labwork in self._working:
+                labwork.process.join(10)
 
     def begin(self) -> None:
         """Begin as many parts as there is room for; their news waits until somebody asks for it."""
