@@ -94,7 +94,7 @@ class Story:
 
     With QUEUE_MAX=2 two tasks are handed in while no worker runs, then one too many, then the first one again. The web
     process is replaced by one with QUEUE_MAX=3. A worker begins the first task and is killed in mid-call; another one
-    finds the rest, and a third task, whose models hang. When all have ended, QUEUE_MAX=2 leaves room again.
+    finds the rest, and a third task, whose models hang. When all have ended, even QUEUE_MAX=1 leaves room.
     """
 
     caller: Caller
@@ -141,7 +141,7 @@ def story(bench: Bench) -> Story:
         failed = settled(caller, accepted(hanging), 2 * 2 + 10, worker) if hanging.status == 202 else None
     second_done = settled(caller, tasks[1], DEATH_LIMIT, worker)
     first_done = settled(caller, tasks[0], DEATH_LIMIT, worker)
-    narrow = bench.another(api, QUEUE_MAX="2")  # so that two that were never let go are noticed
+    narrow = bench.another(api, QUEUE_MAX="1")  # so that a single one that is never let go is noticed
     freed = _as_soon_as_there_is_room(caller.at(narrow.address), f"{tag} last")
     before = (first, second, full, known, early, held)
     return Story(caller, *before, hanging, failed, second_done, first_done, freed, provider.calls(tag))

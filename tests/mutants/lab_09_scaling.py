@@ -152,6 +152,13 @@ MUTANTS = [
         {check_the_queue_is_bounded},
     ),
     Mutant(
+        "A failed task keeps its place in the queue",
+        JOBS,
+        "where(Task.status == PROCESSING)) or 0",
+        "where(Task.status != COMPLETE)) or 0",
+        {check_the_queue_is_bounded},
+    ),
+    Mutant(
         "A full queue does not say when to come back",
         JOBS,
         '{"Retry-After": "5"}',
