@@ -20,15 +20,16 @@ ARG PYTHON=3.13
 FROM ghcr.io/astral-sh/uv:python${{PYTHON}}-bookworm-slim@sha256:{"a" * 64} AS build
 ENV UV_COMPILE_BYTECODE=1 \\
     # copies survive another file system
-    UV_LINK_MODE=copy
+    UV_LINK_MODE=copy \\
+    UV_CACHE_DIR=/var/cache/uv
 
 WORKDIR /app
-RUN --mount=type=cache,target=/root/.cache/uv \\
+RUN --mount=type=cache,target=/var/cache/uv \\
     --mount=type=bind,source=uv.lock,target=uv.lock \\
     --mount=type=bind,source=pyproject.toml,target=pyproject.toml \\
     uv sync --locked --no-install-project --no-dev
 COPY . /app
-RUN --mount=type=cache,target=/root/.cache/uv uv sync --locked --no-dev
+RUN --mount=type=cache,target=/var/cache/uv uv sync --locked --no-dev
 
 FROM python:${{PYTHON}}-slim-bookworm
 COPY --from=build --chown=1000:1000 /app /app
