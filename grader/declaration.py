@@ -79,8 +79,9 @@ def check(
     and carries no points. ``load`` checks run alone, after all others. ``timing`` checks are run once more when they
     were inconclusive. ``timeout`` ends a check that hangs (seconds). An ``exclusive`` check disturbs what its lab's
     other checks share and runs after them. What stands in ``ahead`` takes long and is begun when the lab begins; the
-    check gets it by ``services.shared(function)``. A check ``waits`` about so many seconds for something else than a
-    processor; the parts of a lab are made alike by it, and what waits long is begun first.
+    check gets it by ``services.shared(function)``. What a check ``waits`` is about how many seconds it
+    keeps its part of the lab waiting, for time to pass or for cold starts: the parts of a lab are made alike by it, and
+    what waits long is begun first.
     """
 
     def declare(function: CheckFunction) -> CheckFunction:

@@ -52,7 +52,7 @@ class Part:
 
     @property
     def waits(self) -> float:
-        """About how long its checks wait for something else than a processor (seconds)."""
+        """About how long its checks keep it waiting (seconds)."""
         return sum(check.waits for check in self.checks)
 
 
@@ -135,6 +135,7 @@ class Shift:
         with warnings.catch_warnings():  # the only other thread draws the live report, which the fork never touches
             warnings.simplefilter("ignore", DeprecationWarning)
             process.start()
+        gc.unfreeze()  # ours go on
         theirs.close()
         return Labwork(part, process, ours)
 

@@ -275,7 +275,8 @@ class Bench:
 
     def replicas(self, count: int, **changes: str) -> list[Api]:
         number = str(len(self.services))
-        settings = Settings.draw(users=0, changes={"REDIS_URL": number, **self.env, **changes}, rng=self.rng)
+        given = {"REDIS_URL": number, **self.env, **changes}
+        settings = Settings.draw(users=0, changes=given, rng=self.rng, callers=12)
         pool = Pool.of(settings)
         return [self._serve(settings, pool) for _ in range(count)]
 
